@@ -1,0 +1,179 @@
+"""The matrix of regions and texts, and the answers that are read off it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fovea.regions import Regions, Rle, rle_to_json
+
+
+def softmax(values: np.ndarray, axis: int) -> np.ndarray:
+    """Softmax in double precision; an empty axis stays empty."""
+    values = np.asarray(values, np.float64)
+    if values.shape[axis] == 0:
+        return values
+    powers = np.exp(values - values.max(axis=axis, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreMatrix:
+    """How well every text fits every region.
+
+    Attributes:
+        values: ``(R, T)`` float32 logits: what a softmax is taken of.
+        regions: the R regions.
+        texts: the T texts, as the user wrote them.
+    """
+
+    values: np.ndarray
+    regions: Regions
+    texts: tuple[str, ...]
+
+    def over_regions(self) -> np.ndarray:
+        """``(R, T)`` float64: for every text, how the regions share it. Columns add up to 1."""
+        return softmax(self.values, axis=0)
+
+    def over_texts(self) -> np.ndarray:
+        """``(R, T)`` float64: for every region, how the texts share it. Rows add up to 1."""
+        return softmax(self.values, axis=1)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an answer came from.
+
+    Attributes:
+        recipe: name of the recipe.
+        models: names of the models.
+        proposals: source of the proposals; results on ground truth must never pass for others.
+        count: how many proposals there were.
+    """
+
+    recipe: str
+    models: str
+    proposals: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for one expression.
+
+    Attributes:
+        expression: as the user wrote it.
+        status: ``found``, or ``absent`` where nothing was proposed or nothing fits well enough.
+        box: xyxy pixels of the upright picture, or None.
+        mask: run-length encoded, of the picture's size, or None.
+        score: share of the softmax over the proposals, 0..1; 0 when absent.
+        region: index of the proposal, or None.
+        seconds: time from question to answer, shared evenly by the questions that were asked together.
+        provenance: where the proposals came from.
+        notes: what the user should know, such as words that the model has never seen.
+    """
+
+    expression: str
+    status: Literal["found", "absent"]
+    box: tuple[float, float, float, float] | None
+    mask: Rle | None
+    score: float
+    region: int | None
+    seconds: float
+    provenance: Provenance
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The stable form: expression, status, box, mask, score, seconds."""
+        return {
+            "expression": self.expression,
+            "status": self.status,
+            "box": None if self.box is None else [round(value, 2) for value in self.box],
+            "mask": None if self.mask is None else rle_to_json(self.mask),
+            "score": round(self.score, 6),
+            "seconds": round(self.seconds, 4),
+        }
+
+
+@dataclass(frozen=True)
+class RegionLabels:
+    """What one region was called.
+
+    Attributes:
+        box: xyxy pixels of the upright picture.
+        mask: run-length encoded, or None.
+        labels: candidate names with their share of the softmax over the names, best first.
+        provenance: where the region came from.
+    """
+
+    box: tuple[float, float, float, float]
+    mask: Rle | None
+    labels: tuple[tuple[str, float], ...]
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """The stable form: box, mask, labels."""
+        return {
+            "box": [round(value, 2) for value in self.box],
+            "mask": None if self.mask is None else rle_to_json(self.mask),
+            "labels": [{"name": name, "score": round(score, 6)} for name, score in self.labels],
+        }
+
+
+def read_columns(
+    matrix: ScoreMatrix,
+    provenance: Provenance,
+    *,
+    seconds: float,
+    min_score: float = 0.0,
+    notes: tuple[tuple[str, ...], ...] | None = None,
+) -> list[Answer]:
+    """Read the matrix by column: which region is meant by each text?
+
+    Args:
+        matrix: regions x texts.
+        provenance: of the regions.
+        seconds: time per text.
+        min_score: a best region with a smaller share counts as absent.
+        notes: for every text, what the user should know.
+
+    Returns:
+        One answer per text, in order.
+    """
+    shares = matrix.over_regions()
+    answers = []
+    for column, text in enumerate(matrix.texts):
+        best = int(shares[:, column].argmax()) if len(matrix.regions) else None
+        score = float(shares[best, column]) if best is not None else 0.0
+        about = notes[column] if notes else ()
+        if best is None or score < min_score:
+            answers.append(Answer(text, "absent", None, None, 0.0, None, seconds, provenance, about))
+            continue
+        box = tuple(map(float, matrix.regions.boxes[best]))
+        mask = None if matrix.regions.masks is None else matrix.regions.masks[best]
+        answers.append(Answer(text, "found", box, mask, score, best, seconds, provenance, about))  # type: ignore[arg-type]
+    return answers
+
+
+def read_rows(matrix: ScoreMatrix, provenance: Provenance, *, top: int | None = None) -> list[RegionLabels]:
+    """Read the matrix by row: what is each region called?
+
+    Args:
+        matrix: regions x texts.
+        provenance: of the regions.
+        top: how many names to keep for each region; all by default.
+
+    Returns:
+        One result per region, in order.
+    """
+    shares = matrix.over_texts()
+    results = []
+    for row in range(len(matrix.regions)):
+        order = np.argsort(-shares[row], kind="stable")[:top]
+        labels = tuple((matrix.texts[i], float(shares[row, i])) for i in order)
+        box = tuple(map(float, matrix.regions.boxes[row]))
+        mask = None if matrix.regions.masks is None else matrix.regions.masks[row]
+        results.append(RegionLabels(box, mask, labels, provenance))  # type: ignore[arg-type]
+    return results

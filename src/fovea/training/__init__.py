@@ -1,0 +1,1 @@
+"""Training: one loop, the objectives, and the recipes of the embedded models."""
