@@ -111,7 +111,7 @@ def _blurred(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | N
     if index is None:
         return None
     blurred = direct.blur(drawing.pixels, size * float(rng.choice([0.04, 0.1, 0.26])))
-    pixels = direct.blur_outside(drawing.pixels, blurred, _rough(rng, drawing.masks[index]))[0]
+    pixels = direct.blend(drawing.pixels, blurred, _rough(rng, drawing.masks[index]))[0]
     masks = np.zeros_like(drawing.masks)
     masks[index] = drawing.masks[index]
     return _Sample(pixels, masks, index)

@@ -1,0 +1,237 @@
+"""Marks exactly as the released FGVP and ReCLIP programs draw them, aliasing and all (specs/fgvp.md, a).
+
+Everything here is meant to be bit-equal, so the steps look clumsier than they need to be: bilinear resampling without
+antialiasing, boolean masks that grow a little, red and blue swapped in the gray weights. Lines and filled ellipses need
+OpenCV (``pip install "fovea[parity]"``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from fovea.errors import MissingExtraError, RegionError
+from fovea.marks.styles import Effect, Geometry, MarkOptions, MarkStyle
+
+#: How a marked picture becomes square.
+Processing = Literal["resize", "center_crop", "bias_crop", "padding"]
+
+# Weights of OpenCV's gray conversion in 15-bit fixed point. They are meant for blue, green, red and meet red, green, blue.
+_GRAY_WEIGHTS = np.array([3735, 19235, 9798], np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture scaled for marking, with its regions.
+
+    Attributes:
+        pixels: ``(H, W, 3)`` uint8.
+        boxes: ``(N, 4)`` float32 xyxy, clamped to the last pixel.
+        masks: ``(N, H, W)`` bool, or None.
+    """
+
+    pixels: np.ndarray
+    boxes: np.ndarray
+    masks: np.ndarray | None
+
+
+def _cv2() -> Any:
+    try:
+        import cv2
+    except ImportError as error:
+        raise MissingExtraError("drawing lines as the released programs do", "parity") from error
+    return cv2
+
+
+def resize_bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear resampling without antialiasing.
+
+    Args:
+        values: ``(N, C, H, W)`` float32.
+        size: height and width to come to.
+
+    Returns:
+        ``(N, C, height, width)`` float32.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return np.asarray(interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy())
+
+
+def scale_frame(
+    pixels: np.ndarray,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    marking_size: int,
+    *,
+    processing: Processing = "resize",
+    crop_share: float = 1.0,
+) -> Frame:
+    """Scale picture, boxes and masks to the size that marks are drawn at (steps 2 to 4).
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8.
+        boxes: ``(N, 4)`` float32 xyxy pixels of that picture.
+        masks: ``(N, H, W)`` bool, or float logits whose zero level is the outline, or None.
+        marking_size: shorter side to come to; the longer one with ``padding``.
+        processing: how the picture will become square.
+        crop_share: the shorter side becomes ``marking_size / crop_share``.
+    """
+    height, width = pixels.shape[:2]
+    if processing == "padding":
+        scale = marking_size / max(height, width)
+    else:
+        scale = marking_size / crop_share / min(height, width)
+    new_width, new_height = int(width * scale + 0.5), int(height * scale + 0.5)
+    resized = Image.fromarray(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR)
+    ratio = np.array([new_width / width, new_height / height] * 2, np.float32)
+    limit = np.array([new_width - 1, new_height - 1] * 2, np.float32)
+    scaled = np.clip(np.asarray(boxes, np.float32) * ratio, 0, limit)
+    if masks is not None:
+        # "Any weight at all" for boolean masks, which widens them a little; the zero level for logits.
+        masks = resize_bilinear(masks[:, None].astype(np.float32), (new_height, new_width))[:, 0] > 0
+    return Frame(np.asarray(resized), scaled, masks)
+
+
+def _ellipse_geometry(box: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Centre and semi-axes, truncated to whole pixels."""
+    x1, y1, x2, y2 = (np.float32(value) for value in box)
+    return (int((x1 + x2) / 2), int((y1 + y2) / 2)), (int((x2 - x1) / 2), int((y2 - y1) / 2))
+
+
+def _region(frame: Frame, index: int, geometry: Geometry) -> np.ndarray:
+    """``(H, W)`` bool: what a region claims, corners included."""
+    if geometry is Geometry.MASK:
+        if frame.masks is None:
+            raise RegionError("this style needs masks", "let a segmenter add them")
+        return np.asarray(frame.masks[index])
+    inside = np.zeros(frame.pixels.shape[:2], np.uint8)
+    if geometry is Geometry.BOX:
+        x1, y1, x2, y2 = (int(value) for value in frame.boxes[index])
+        inside[y1 : y2 + 1, x1 : x2 + 1] = 1
+    else:
+        center, axes = _ellipse_geometry(frame.boxes[index])
+        _cv2().ellipse(inside, center, axes, 0, 0, 360, 1, -1)
+    return inside.astype(bool)
+
+
+def _draw_line(frame: Frame, index: int, geometry: Geometry, options: MarkOptions) -> np.ndarray:
+    canvas = frame.pixels.copy()
+    if geometry is Geometry.BOX:
+        x1, y1, x2, y2 = (int(value) for value in frame.boxes[index])
+        _cv2().rectangle(canvas, (x1, y1), (x2, y2), options.line_colour, options.thickness)
+    else:
+        center, axes = _ellipse_geometry(frame.boxes[index])
+        _cv2().ellipse(canvas, center, axes, 0, 0, 360, options.line_colour, options.thickness)
+    return canvas
+
+
+def draw_marks(frame: Frame, style: MarkStyle, options: MarkOptions) -> np.ndarray:
+    """Mark every region of a frame: ``(N, H, W, 3)`` uint8. Blur and gray are computed once for all of them."""
+    pixels, count = frame.pixels, len(frame.boxes)
+    if style.geometry is Geometry.WHOLE:
+        return np.repeat(pixels[None], count, axis=0)
+    if style.effect is Effect.LINE:
+        marked = [_draw_line(frame, index, style.geometry, options) for index in range(count)]
+        return np.stack(marked) if marked else np.zeros((0, *pixels.shape), np.uint8)
+    if style.effect is Effect.FILL:
+        colour = np.asarray(options.fill_colour, np.float32)
+        inside = np.rint(np.float32(options.alpha) * colour + np.float32(1 - options.alpha) * pixels).astype(np.uint8)
+        outside = pixels
+    elif style.effect is Effect.GRAY:
+        inside = pixels
+        outside = np.repeat(((pixels @ _GRAY_WEIGHTS + (1 << 14)) >> 15).astype(np.uint8)[..., None], 3, axis=-1)
+    else:
+        inside = pixels
+        outside = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(options.blur_sigma)))
+    marked = np.repeat(outside[None], count, axis=0)
+    for index in range(count):
+        region = _region(frame, index, style.geometry)
+        marked[index][region] = inside[region]
+    return marked
+
+
+def _square(marked: np.ndarray, boxes: np.ndarray, side: int, processing: Processing) -> np.ndarray:
+    """Normalised ``(N, 3, H, W)`` pictures to ``(N, 3, side, side)`` (step 6)."""
+    count, _, height, width = marked.shape
+    if processing == "resize":
+        return resize_bilinear(marked, (side, side))
+    if processing == "padding":
+        out = np.zeros((count, 3, side, side), np.float32)
+        out[:, :, :height, :width] = marked
+        return out
+    if processing == "center_crop":
+        top, left = round((height - side) / 2.0), round((width - side) / 2.0)
+        return marked[:, :, top : top + side, left : left + side]
+    out = np.empty((count, 3, side, side), np.float32)
+    for index, (x1, y1, x2, y2) in enumerate(boxes):
+        left = int(np.clip((x1 + x2) / 2 - side / 2, 0, width - side))
+        top = int(np.clip((y1 + y2) / 2 - side / 2, 0, height - side))
+        out[index] = marked[index, :, top : top + side, left : left + side]
+    return out
+
+
+def clip_inputs(
+    pixels: np.ndarray,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    style: MarkStyle,
+    options: MarkOptions,
+    *,
+    mean: np.ndarray,
+    std: np.ndarray,
+    processing: Processing = "resize",
+    crop_share: float = 1.0,
+) -> np.ndarray:
+    """Marked pictures as the released renderer hands them on, at marking size (steps 2 to 6).
+
+    Args:
+        pixels: ``(H, W, 3)`` uint8.
+        boxes: ``(N, 4)`` float32 xyxy pixels.
+        masks: ``(N, H, W)`` bool or logits, or None.
+        style: any but the crop, which :func:`reclip_crops` makes.
+        options: how marks look; the marking size is part of them.
+        mean: ``(3,)`` of the model's pixels on the scale 0..1.
+        std: ``(3,)`` likewise.
+        processing: how the marked picture becomes square.
+        crop_share: see :func:`scale_frame`.
+
+    Returns:
+        ``(N, 3, marking_size, marking_size)`` float32, normalised.
+    """
+    frame = scale_frame(pixels, boxes, masks, options.marking_size, processing=processing, crop_share=crop_share)
+    marked = draw_marks(frame, style, options).astype(np.float32)
+    normalised = ((marked - mean.astype(np.float32) * 255) / (std.astype(np.float32) * 255)).transpose(0, 3, 1, 2)
+    return _square(normalised, frame.boxes, options.marking_size, processing)
+
+
+def reclip_crops(
+    image: Image.Image, boxes: np.ndarray, size: int, *, mean: np.ndarray, std: np.ndarray, margin: float = 0.0
+) -> np.ndarray:
+    """The crops of ReCLIP, which the released FGVP runs use as ``P``.
+
+    Args:
+        image: RGB, at its native resolution.
+        boxes: ``(N, 4)`` float32 xyxy pixels.
+        size: side of the model's input.
+        mean: ``(3,)`` of the model's pixels on the scale 0..1.
+        std: ``(3,)`` likewise.
+        margin: pixels added on every side.
+
+    Returns:
+        ``(N, 3, size, size)`` float32, normalised; the aspect ratio is lost, as it was.
+    """
+    crops = []
+    for x1, y1, x2, y2 in boxes.tolist():
+        box = (max(x1 - margin, 0), max(y1 - margin, 0), min(x2 + margin, image.width), min(y2 + margin, image.height))
+        # Pillow rounds the corners half to even.
+        square = image.crop(box).resize((size, size), Image.Resampling.BICUBIC)  # type: ignore[arg-type]
+        crops.append((np.asarray(square, np.float32) / 255 - mean) / std)
+    if not crops:
+        return np.zeros((0, 3, size, size), np.float32)
+    return np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32)
