@@ -1,0 +1,178 @@
+"""Any SAM of transformers behind one small class: one encoder pass per picture, prompts decoded in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from transformers import SamConfig, SamModel
+
+from fovea.backbones.sources import not_found
+from fovea.cache import FeatureCache
+from fovea.errors import CheckpointError
+from fovea.pictures import Picture
+
+#: Mean and deviation of ImageNet's pixels on the scale 0..255, as SAM was trained with.
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
+#: Which of SAM's masks to take. ``single`` asks for the one made for clear prompts; the others ask for three and take
+#: the first, the last, or the one that SAM itself thinks best.
+MaskChoice = Literal["single", "first", "last", "best_iou"]
+
+# Prompts decoded in one pass.
+_CHUNK = 64
+
+
+@dataclass(frozen=True, eq=False)
+class MaskLogits:
+    """What SAM's decoder says about some prompts.
+
+    Attributes:
+        low_res: ``(P, M, h, w)`` float32 logits on the decoder's grid, which covers the padded square.
+        iou: ``(P, M)`` float32, SAM's own estimate of each mask's IoU.
+    """
+
+    low_res: Tensor
+    iou: Tensor
+
+
+def frame_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Width and height of a picture in SAM's frame, whose longer side is ``longest``."""
+    width, height = size
+    scale = longest / max(width, height)
+    return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+
+
+def upsample(low_res: Tensor, size: tuple[int, int], longest: int) -> Tensor:
+    """Decoder logits in SAM's frame, without its padding.
+
+    Args:
+        low_res: ``(P, M, h, w)`` float32.
+        size: width and height of the picture.
+        longest: side of SAM's square input.
+
+    Returns:
+        ``(P, M, frame height, frame width)`` float32.
+    """
+    width, height = frame_size(size, longest)
+    frame = F.interpolate(low_res, (longest, longest), mode="bilinear", align_corners=False)
+    return frame[..., :height, :width]
+
+
+def to_picture(frame: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Logits ``(P, h, w)`` in SAM's frame to ``(P, height, width)`` bool masks of the picture."""
+    if frame.shape[-2:] != (size[1], size[0]):
+        frame = F.interpolate(frame[:, None], (size[1], size[0]), mode="bilinear", align_corners=False)[:, 0]
+    return np.asarray((frame > 0).cpu().numpy())
+
+
+class SamSegmenter:
+    """A frozen SAM. Safe to share between threads: it keeps no state between calls.
+
+    Args:
+        model: the network.
+        name: how results name it.
+    """
+
+    def __init__(self, model: SamModel, name: str) -> None:
+        self._model = model.eval().requires_grad_(False)
+        self.name = name
+        self.image_size: int = model.config.vision_config.image_size
+        first = next(model.parameters())
+        self._device, self._dtype = first.device, first.dtype
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Names the segmenter in cache keys; differs between two loads of one name."""
+        return (self.name, str(self._device), str(self._dtype), id(self._model))
+
+    def embed(self, picture: Picture, cache: FeatureCache) -> Tensor:
+        """The picture's embedding ``(1, C, g, g)``: one encoder pass per picture, kept in the cache."""
+        return cache.get_or_compute(("sam-embedding", self.key, picture.key), lambda: self._encode(picture))
+
+    def _encode(self, picture: Picture) -> Tensor:
+        size = frame_size(picture.size, self.image_size)
+        pixels = torch.from_numpy(np.array(picture.image.resize(size, Image.Resampling.BILINEAR), np.float32))
+        pixels = (pixels - torch.tensor(_MEAN)) / torch.tensor(_STD)
+        padded = F.pad(pixels.permute(2, 0, 1), (0, self.image_size - size[0], 0, self.image_size - size[1]))
+        with torch.inference_mode():
+            embedding: Tensor = self._model.vision_encoder(padded[None].to(self._device, self._dtype)).last_hidden_state
+        return embedding
+
+    def decode(
+        self,
+        embedding: Tensor,
+        size: tuple[int, int],
+        *,
+        boxes: np.ndarray | None = None,
+        points: np.ndarray | None = None,
+        multimask: bool = False,
+        chunk: int = _CHUNK,
+    ) -> Iterator[MaskLogits]:
+        """Decode prompts in batches; either boxes or points.
+
+        Args:
+            embedding: of the picture, see :meth:`embed`.
+            size: width and height of the picture.
+            boxes: ``(P, 4)`` float32 xyxy pixels of the picture.
+            points: ``(P, 2)`` float32 xy pixels of the picture, each a prompt of its own.
+            multimask: three masks per prompt instead of one.
+            chunk: prompts per batch.
+
+        Yields:
+            The decoder's word on every batch, in order.
+        """
+        prompts = boxes if boxes is not None else points
+        if prompts is None:
+            raise ValueError("decode needs boxes or points")
+        frame = np.array(frame_size(size, self.image_size)) / np.array(size)
+        scaled = torch.from_numpy((prompts * np.tile(frame, prompts.shape[1] // 2)).astype(np.float32))
+        for part in scaled.to(self._device, self._dtype).split(chunk):
+            given: dict[str, Any] = {"input_boxes": part[None]} if boxes is not None else {"input_points": part[None, :, None]}
+            with torch.inference_mode():
+                output = self._model(image_embeddings=embedding, multimask_output=multimask, **given)
+            yield MaskLogits(output.pred_masks[0].float(), output.iou_scores[0].float())
+
+
+def choose(logits: MaskLogits, choice: MaskChoice) -> MaskLogits:
+    """Keep one mask per prompt: ``low_res`` becomes ``(P, 1, h, w)`` and ``iou`` ``(P, 1)``."""
+    count = logits.iou.shape[1]
+    if choice == "best_iou":
+        rows = torch.arange(len(logits.iou))
+        best = logits.iou.argmax(1)
+        return MaskLogits(logits.low_res[rows, best][:, None], logits.iou[rows, best][:, None])
+    index = count - 1 if choice == "last" else 0
+    return MaskLogits(logits.low_res[:, index : index + 1], logits.iou[:, index : index + 1])
+
+
+def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> SamSegmenter:
+    """Load a SAM.
+
+    Args:
+        source: a directory or a hub name.
+        device: a torch device.
+        dtype: of the weights and of the arithmetic.
+
+    Raises:
+        CheckpointError: it cannot be found, or is no SAM.
+    """
+    try:
+        config = SamConfig.from_pretrained(source)
+        if config.model_type != "sam":
+            raise CheckpointError(f"{source} is a {config.model_type} model, not a SAM", "name a SAM checkpoint")
+        # The original network normalises its decoder with torch's default epsilon; transformers defaults to another.
+        config.mask_decoder_config.layer_norm_eps = 1e-5
+        model = SamModel.from_pretrained(source, config=config, dtype=dtype).to(device)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise not_found(source, error) from error
+    return SamSegmenter(model, Path(source).name if Path(source).is_dir() else source)

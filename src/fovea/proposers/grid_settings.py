@@ -1,0 +1,33 @@
+"""How densely a picture is searched for regions, and which masks count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fovea.proposers.mask_filter import MaskFilter
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """Settings of SAM's point grid; the defaults are those of the segment-anything package.
+
+    Attributes:
+        points_per_side: the grid is square.
+        min_iou: masks whose IoU SAM itself estimates lower are dropped.
+        min_stability: masks that change more when the threshold moves are dropped: the area above ``+offset``
+            must be at least this share of the area above ``-offset``.
+        stability_offset: how far the threshold moves, in logits.
+        max_overlap: of two masks whose boxes have a greater IoU, the one that SAM likes less is dropped.
+        mask_filter: how masks are mended, and which sizes count.
+    """
+
+    points_per_side: int = 32
+    min_iou: float = 0.88
+    min_stability: float = 0.95
+    stability_offset: float = 1.0
+    max_overlap: float = 0.7
+    mask_filter: MaskFilter = field(default_factory=MaskFilter)
+
+
+#: What the released FGVP evaluation uses (specs/fgvp.md, b).
+FGVP_GRID = GridSettings(points_per_side=16, min_iou=0.86, min_stability=0.92, stability_offset=0.7)

@@ -1,0 +1,85 @@
+"""The point grid against the released generator with a scripted decoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fovea.backbones.sam import MaskLogits, choose, upsample
+from fovea.proposers.grid_settings import GridSettings
+from fovea.proposers.mask_filter import MaskFilter
+from fovea.proposers.nms import suppress
+from fovea.proposers.sam_grid import collect, point_grid, stability
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "fgvp"
+
+
+@pytest.fixture(scope="module")
+def scripted() -> dict[str, np.ndarray]:
+    return dict(np.load(GOLDEN / "auto_masks.npz"))
+
+
+RUNS = {
+    "base": GridSettings(6, 0.86, 0.92, 0.7),
+    "nms0.95": GridSettings(6, 0.86, 0.92, 0.7, max_overlap=0.95),
+    "min60": GridSettings(6, 0.86, 0.92, 0.7, mask_filter=MaskFilter(fill_holes_below=60, drop_islands_below=60)),
+    "loose": GridSettings(6, 0.0, 0.0, 0.7),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("chunk", [10, 7, 36])
+def test_generator_matches(run: str, chunk: int, scripted: dict[str, np.ndarray]) -> None:
+    low = torch.from_numpy(scripted["low_res_logits"].astype(np.float32))
+    iou = torch.from_numpy(scripted["iou_preds"])
+    height, width = scripted["image_hw"]
+    batches = (MaskLogits(a, b) for a, b in zip(low.split(chunk), iou.split(chunk), strict=True))
+    regions = collect(batches, (int(width), int(height)), int(scripted["sam_image_size"]), RUNS[run])
+    expected = np.unpackbits(scripted[f"{run}__masks"], axis=-1, count=int(width)).astype(bool)
+    np.testing.assert_array_equal(regions.dense_masks(), expected)
+    np.testing.assert_allclose(regions.scores, scripted[f"{run}__pred_iou"], atol=1e-6)
+    # The released boxes end at the last pixel, ours behind it.
+    xywh = scripted[f"{run}__bbox_xywh"]
+    np.testing.assert_array_equal(regions.boxes[:, :2], xywh[:, :2])
+    np.testing.assert_array_equal(regions.boxes[:, 2:], xywh[:, :2] + xywh[:, 2:] + 1)
+
+
+def test_grid_points_match(scripted: dict[str, np.ndarray]) -> None:
+    golden = np.load(GOLDEN / "nms_grid.npz")
+    for count in (1, 4, 8, 16, 32):
+        np.testing.assert_allclose(point_grid(count), golden[f"grid_{count}"], atol=1e-12)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.95])
+def test_suppression_matches(threshold: float) -> None:
+    golden = np.load(GOLDEN / "nms_grid.npz")
+    kept = suppress(golden["nms_boxes"], golden["nms_scores"], threshold)
+    np.testing.assert_array_equal(kept, golden[f"nms_keep_{threshold}"])
+
+
+@pytest.mark.parametrize("offset", [0.7, 1.0])
+def test_stability_matches(offset: float) -> None:
+    golden = np.load(GOLDEN / "nms_grid.npz")
+    found = stability(torch.from_numpy(golden["stability_logits"]), offset)
+    np.testing.assert_allclose(found, golden[f"stability_off{offset}"], atol=1e-6)
+
+
+def test_no_masks_is_an_answer() -> None:
+    regions = collect([], (20, 10), 32, GridSettings())
+    assert len(regions) == 0
+    assert regions.masks == ()
+    assert regions.size == (20, 10)
+
+
+def test_the_last_of_three_masks_matches_the_released_choice() -> None:
+    golden = np.load(GOLDEN / "sam_box_pipeline.npz")
+    low = torch.from_numpy(golden["low_res_logits"].astype(np.float32))[:, None]
+    three = MaskLogits(torch.cat([low, low - 1.5, low + 1], 1), torch.tensor([[0.1, 0.9, 0.2]]).repeat(4, 1))
+    size = (int(golden["sam_resized_shape"][1]), int(golden["sam_resized_shape"][0]))
+    masks = upsample(choose(three, "last").low_res, size, 128)[:, 0] > 0
+    np.testing.assert_array_equal(masks.numpy(), golden["multimask_area0__masks"])
+    torch.testing.assert_close(choose(three, "best_iou").low_res, low - 1.5)
+    torch.testing.assert_close(choose(three, "first").low_res, low)
