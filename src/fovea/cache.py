@@ -92,6 +92,10 @@ class FeatureCache:
         mine.set_result(value)
         return value
 
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._values
+
     def _keep(self, key: Hashable, value: Any) -> None:
         size = _weight(value)
         if size > self.max_bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from fovea.backbones.sources import not_found
 from fovea.errors import CheckpointError
@@ -214,10 +214,10 @@ def _load_resnet(directory: Path, device: str, dtype: torch.dtype) -> ClipEncode
     return ClipEncoder(
         model,
         _ResnetTowers(model),
-        AutoTokenizer.from_pretrained(directory),
+        PreTrainedTokenizerFast.from_pretrained(directory),
         name=directory.name,
         image_size=config.image_size,
-        logit_scale=float(model.logit_scale.exp()),
+        logit_scale=float(model.logit_scale.detach().float().exp()),
     )
 
 
@@ -234,7 +234,7 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
         AutoTokenizer.from_pretrained(source),
         name=Path(source).name if Path(source).is_dir() else source,
         image_size=int(vision.image_size),
-        logit_scale=float(model.logit_scale.float().exp()),
+        logit_scale=float(model.logit_scale.detach().float().exp()),
         mean=mean,
         std=std,
     )

@@ -19,21 +19,24 @@ class ModelSources:
         name: how results name them together.
         clips: CLIP models, whose scores are summed.
         sam: the segmenter.
+        embedded: whether they are the minis, which know scenes and not photographs.
     """
 
     name: str
     clips: tuple[str, ...]
     sam: str
+    embedded: bool = False
 
 
 def _mini(name: str) -> str:
     return str(MINIS / name)
 
 
+#: What ``--models`` knows by name.
 PRESETS: dict[str, ModelSources] = {
-    "mini": ModelSources("mini", (_mini("mini-clip-resnet"), _mini("mini-clip")), _mini("mini-sam")),
-    "mini-resnet": ModelSources("mini-resnet", (_mini("mini-clip-resnet"),), _mini("mini-sam")),
-    "mini-vit": ModelSources("mini-vit", (_mini("mini-clip"),), _mini("mini-sam")),
+    "mini": ModelSources("mini", (_mini("mini-clip-resnet"), _mini("mini-clip")), _mini("mini-sam"), embedded=True),
+    "mini-resnet": ModelSources("mini-resnet", (_mini("mini-clip-resnet"),), _mini("mini-sam"), embedded=True),
+    "mini-vit": ModelSources("mini-vit", (_mini("mini-clip"),), _mini("mini-sam"), embedded=True),
     "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge"),
     "photo-small": ModelSources("photo-small", ("openai/clip-vit-base-patch32",), "facebook/sam-vit-base"),
 }

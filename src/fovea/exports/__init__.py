@@ -1,0 +1,1 @@
+"""What leaves fovea: JSON documents, overlays, the page that explains an answer."""

@@ -1,0 +1,70 @@
+"""The page that explains an answer: self-contained HTML without scripts."""
+
+from __future__ import annotations
+
+import base64
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment
+from PIL import Image
+
+from fovea.exports.overlay import Outline, draw_overlay, to_bytes
+from fovea.grounder import Grounding
+
+# Marked pictures beyond this many regions are left out, best regions first: a page should open in a second.
+_MOST_REGIONS = 40
+
+
+def _data_uri(image: Image.Image) -> str:
+    return "data:image/webp;base64," + base64.b64encode(to_bytes(image, ".webp")).decode("ascii")
+
+
+def _heat(share: float) -> str:
+    """Background of a cell: from white to a strong orange."""
+    return f"rgb({255 - round(25 * share)}, {255 - round(96 * share)}, {255 - round(255 * share)})"
+
+
+def _rows(grounding: Grounding) -> list[dict[str, Any]]:
+    """One row per region, best first: marked pictures, and for every expression logit and share."""
+    matrix = grounding.matrix
+    shares = matrix.over_regions()
+    order = np.argsort(-shares.max(axis=1), kind="stable")[:_MOST_REGIONS] if len(shares) else []
+    rows = []
+    for row in order:
+        cells = [
+            {"logit": f"{matrix.values[row, column]:.2f}", "share": f"{share:.3f}", "colour": _heat(float(share))}
+            for column, share in enumerate(shares[row])
+        ]
+        marked = [_data_uri(Image.fromarray(evidence.pictures[row])) for evidence in grounding.evidence]
+        rows.append({"number": int(row), "box": [round(float(v), 1) for v in grounding.regions.boxes[row]],
+                     "cells": cells, "marked": marked})  # fmt: skip
+    return rows
+
+
+def explanation(grounding: Grounding) -> str:
+    """The page for a grounding that was made with ``explain=True``.
+
+    Args:
+        grounding: picture, matrix, answers, evidence and timings.
+
+    Returns:
+        HTML; every text in it is escaped.
+    """
+    found = [
+        Outline(answer.box, answer.mask, answer.expression) for answer in grounding.answers if answer.box is not None
+    ]
+    template = resources.files("fovea.exports").joinpath("explain.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    return page.render(
+        overlay=_data_uri(draw_overlay(grounding.picture, found)),
+        picture=grounding.picture,
+        answers=grounding.answers,
+        provenance=grounding.answers[0].provenance,
+        texts=grounding.matrix.texts,
+        styles=[evidence.title for evidence in grounding.evidence],
+        rows=_rows(grounding),
+        total=len(grounding.regions),
+        seconds={stage: f"{seconds:.3f}" for stage, seconds in grounding.seconds.items()},
+    )

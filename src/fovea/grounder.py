@@ -1,0 +1,244 @@
+"""The grounder: proposer, scorer and reading of the matrix behind two questions, find and label."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fovea.answers import Answer, Provenance, RegionLabels, ScoreMatrix, read_columns, read_rows
+from fovea.cache import DEFAULT_BYTES, FeatureCache
+from fovea.errors import ExpressionError, RegionError
+from fovea.language.templates import clean, with_article
+from fovea.pictures import Picture, PictureSource, open_picture
+from fovea.proposers.grid_settings import GridSettings
+from fovea.regions import Regions
+from fovea.scorers import Evidence, Scorer
+
+if TYPE_CHECKING:
+    from fovea.backbones.sam import SamSegmenter
+
+
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """Everything about one picture and some questions: what ``find`` reads its answers from.
+
+    Attributes:
+        picture: what was looked at.
+        regions: the proposals.
+        matrix: how well every expression fits every proposal.
+        answers: one per expression.
+        seconds: time of every stage, by name.
+        evidence: what the models saw, where it was asked for.
+    """
+
+    picture: Picture
+    regions: Regions
+    matrix: ScoreMatrix
+    answers: tuple[Answer, ...]
+    seconds: dict[str, float]
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass
+class _Clock:
+    """Adds up the time of named stages."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, stage: str, work: Callable[[], Any]) -> Any:
+        begun = time.perf_counter()
+        result = work()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+        return result
+
+
+class Grounder:
+    """Finds what expressions mean and names regions. One grounder may be shared by threads.
+
+    Args:
+        recipe: name of the recipe, for the results.
+        models: name of the models, for the results.
+        scorer: fills the matrix.
+        load_segmenter: loads the segmenter when masks are first needed.
+        grid: how a picture is searched when no regions are given.
+        cache_bytes: most that cached features may hold.
+    """
+
+    def __init__(
+        self,
+        recipe: str,
+        models: str,
+        scorer: Scorer,
+        load_segmenter: Callable[[], SamSegmenter],
+        grid: GridSettings | None = None,
+        cache_bytes: int = DEFAULT_BYTES,
+    ) -> None:
+        self.recipe = recipe
+        self.models = models
+        self.scorer = scorer
+        self.grid = grid or GridSettings()
+        self.cache = FeatureCache(cache_bytes)
+        self._load_segmenter = load_segmenter
+
+    @cached_property
+    def segmenter(self) -> SamSegmenter:
+        """The segmenter, loaded on first use."""
+        return self.cache.get_or_compute("segmenter", self._load_segmenter)
+
+    def propose(
+        self,
+        picture: Picture,
+        *,
+        boxes: Any = None,
+        masks: np.ndarray | None = None,
+        points: Any = None,
+        regions: Regions | None = None,
+    ) -> Regions:
+        """The regions that a question is about.
+
+        Args:
+            picture: what is looked at.
+            boxes: ``(N, 4)`` xyxy pixels.
+            masks: ``(N, H, W)`` bool.
+            points: ``(N, 2)`` xy pixels; SAM finds the region at each.
+            regions: ready regions, with their own provenance.
+
+        Returns:
+            The given regions, or without any the SAM point grid; with masks where the scorer needs them.
+
+        Raises:
+            RegionError: more than one kind is given, or they make no sense.
+        """
+        given = [name for name, value in (("boxes", boxes), ("points", points), ("regions", regions)) if value is not None]
+        if len(given) > 1 or (masks is not None and given not in ([], ["boxes"])):
+            raise RegionError(f"{' and '.join(given)} are given together", "give boxes, masks, points or regions")
+        if masks is not None:
+            found = Regions.from_masks(masks, boxes=boxes)
+        elif boxes is not None:
+            found = Regions.from_boxes(boxes, picture.size)
+        elif points is not None:
+            from fovea.proposers.sam_prompts import regions_at
+
+            found = regions_at(picture, np.asarray(points, np.float32), self.segmenter, self.cache)
+        elif regions is not None:
+            found = regions
+        else:
+            from fovea.proposers.sam_grid import SamGrid
+
+            found = SamGrid(self.segmenter, self.grid).propose(picture, self.cache)
+        if found.size != picture.size:
+            raise RegionError(f"the regions belong to a picture of {found.size}, this one has {picture.size}")
+        return self._with_masks(picture, found)
+
+    def _with_masks(self, picture: Picture, regions: Regions) -> Regions:
+        if regions.masks is not None or not self.scorer.needs_masks or not len(regions):
+            return regions
+        from fovea.proposers.sam_prompts import add_masks
+
+        return add_masks(picture, regions, self.segmenter, self.cache)
+
+    def ground(
+        self,
+        picture: PictureSource,
+        expressions: str | Sequence[str],
+        *,
+        boxes: Any = None,
+        masks: np.ndarray | None = None,
+        points: Any = None,
+        regions: Regions | None = None,
+        min_score: float = 0.0,
+        explain: bool = False,
+    ) -> Grounding:
+        """Find what expressions mean, and keep everything that led there.
+
+        Args:
+            picture: a path, bytes, a Pillow image or an array.
+            expressions: one or several; each is answered on its own.
+            boxes: proposals, ``(N, 4)`` xyxy pixels of the upright picture.
+            masks: proposals, ``(N, H, W)`` bool.
+            points: proposals, ``(N, 2)`` xy pixels.
+            regions: proposals with their own provenance.
+            min_score: an expression whose best share is smaller counts as absent; 0..1.
+            explain: keep the marked pictures that the models saw.
+
+        Returns:
+            The whole grounding.
+        """
+        texts = _texts(expressions)
+        clock = _Clock()
+        opened: Picture = clock.run("picture", lambda: open_picture(picture))
+        proposals: Regions = clock.run(
+            "proposals", lambda: self.propose(opened, boxes=boxes, masks=masks, points=points, regions=regions)
+        )
+        if opened.is_blank:
+            # A picture of one colour shows nothing, whatever is proposed.
+            proposals = Regions.empty(opened.size, proposals.source)
+        matrix: ScoreMatrix = clock.run("scores", lambda: self.scorer.score(opened, proposals, texts, self.cache))
+        answers = read_columns(
+            matrix,
+            self._provenance(proposals),
+            seconds=sum(clock.seconds.values()) / max(1, len(texts)),
+            min_score=min_score,
+            notes=tuple(self.scorer.notes(text) for text in texts),
+        )
+        evidence: Sequence[Evidence] = ()
+        if explain and len(proposals):
+            evidence = clock.run("evidence", lambda: self.scorer.evidence(opened, proposals))
+        return Grounding(opened, proposals, matrix, tuple(answers), clock.seconds, tuple(evidence))
+
+    def find(self, picture: PictureSource, expressions: str | Sequence[str], **options: Any) -> list[Answer]:
+        """Find what expressions mean: the answers of :meth:`ground`, which takes the same options."""
+        return list(self.ground(picture, expressions, **options).answers)
+
+    def explain(self, picture: PictureSource, expressions: str | Sequence[str], **options: Any) -> Grounding:
+        """:meth:`ground` with the marked pictures that the models saw."""
+        return self.ground(picture, expressions, explain=True, **options)
+
+    def label(
+        self,
+        picture: PictureSource,
+        labels: Sequence[str],
+        *,
+        boxes: Any = None,
+        masks: np.ndarray | None = None,
+        points: Any = None,
+        regions: Regions | None = None,
+        top: int | None = None,
+    ) -> list[RegionLabels]:
+        """Name regions.
+
+        Args:
+            picture: a path, bytes, a Pillow image or an array.
+            labels: the candidate names.
+            boxes: what to name, ``(N, 4)`` xyxy pixels of the upright picture.
+            masks: what to name, ``(N, H, W)`` bool.
+            points: what to name, ``(N, 2)`` xy pixels.
+            regions: what to name, with their own provenance. Without any, everything that SAM's grid finds.
+            top: how many names to keep per region; all by default.
+
+        Returns:
+            One result per region, best name first.
+        """
+        names = list(dict.fromkeys(_texts(labels)))
+        opened = open_picture(picture)
+        proposals = self.propose(opened, boxes=boxes, masks=masks, points=points, regions=regions)
+        matrix = self.scorer.score(opened, proposals, [with_article(name) for name in names], self.cache)
+        named = ScoreMatrix(matrix.values, proposals, tuple(names))
+        return read_rows(named, self._provenance(proposals), top=top)
+
+    def _provenance(self, regions: Regions) -> Provenance:
+        return Provenance(self.recipe, self.models, regions.source, len(regions))
+
+
+def _texts(expressions: str | Sequence[str]) -> list[str]:
+    texts = [expressions] if isinstance(expressions, str) else list(expressions)
+    if not texts:
+        raise ExpressionError("there is nothing to look for", "give at least one expression or label")
+    for text in texts:
+        clean(text)
+    return texts

@@ -1,0 +1,1 @@
+"""What an expression says: templates now, its parts later."""

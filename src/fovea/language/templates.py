@@ -1,0 +1,28 @@
+"""Templates that turn an expression or a label into the sentence that a model reads."""
+
+from __future__ import annotations
+
+from fovea.errors import ExpressionError
+
+
+def clean(text: str) -> str:
+    """An expression in one line, lower case, without a full stop.
+
+    Raises:
+        ExpressionError: nothing is left.
+    """
+    cleaned = " ".join(text.split()).strip(" .!?").lower()
+    if not cleaned:
+        raise ExpressionError(f"the expression {text!r} is empty", "say what to look for")
+    return cleaned
+
+
+def fill(template: str, text: str) -> str:
+    """Put an expression into a template, once: braces in the expression stay as they are."""
+    return template.replace("{}", clean(text))
+
+
+def with_article(label: str) -> str:
+    """A bare label as a phrase: "car" becomes "the car"; what already has an article stays."""
+    cleaned = clean(label)
+    return cleaned if cleaned.split()[0] in ("the", "a", "an") else f"the {cleaned}"

@@ -1,0 +1,141 @@
+"""The papers' systems as named combinations of parts, and the door that builds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fovea.backbones.sources import ModelSources, resolve_models
+from fovea.cache import DEFAULT_BYTES
+from fovea.errors import CheckpointError, ExpressionError
+from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
+from fovea.proposers.grid_settings import GridSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from fovea.backbones.sam import SamSegmenter
+    from fovea.grounder import Grounder
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named combination.
+
+    Attributes:
+        name: what ``--recipe`` takes.
+        summary: one line on what it does.
+        styles: the visual prompts whose scores are summed.
+        paper: where it comes from.
+        template: sentence around an expression.
+    """
+
+    name: str
+    summary: str
+    styles: tuple[MarkStyle, ...]
+    paper: str
+    template: str = "a photo of {}"
+
+
+# Things in scenes are few and large, and a small segmenter is never as sure of itself as a large one.
+_MINI_GRID = GridSettings(points_per_side=14, min_iou=0.6, min_stability=0.75)
+
+
+def _recipe(name: str, codes: str, summary: str, paper: str) -> Recipe:
+    return Recipe(name, summary, tuple(parse_style(code) for code in codes.split()), paper)
+
+
+#: Every recipe by name.
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        _recipe("crop", "P", "cut each region out and let CLIP choose", "baseline of ReCLIP and FGVP"),
+        _recipe(
+            "redcircle", "P C1", "a crop and a red ellipse around each region", "Shtedritski et al. 2023, as in FGVP"
+        ),
+        _recipe("fgvp", "P D4", "a crop, and everything outside of the mask blurred", "Yang et al. 2023 (FGVP)"),
+    )
+}
+
+
+def resolve_recipe(name: str) -> Recipe:
+    """A recipe by name, or an ad-hoc one from visual prompts joined by ``+``, such as ``D4`` or ``crop+C1``.
+
+    Raises:
+        ExpressionError: there is no such recipe.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    try:
+        styles = tuple(parse_style(part) for part in name.split("+"))
+    except ExpressionError as error:
+        known = ", ".join(RECIPES)
+        raise ExpressionError(
+            f"there is no recipe called {name!r}", f"known are {known}, or visual prompts joined by +, such as crop+D4"
+        ) from error
+    return Recipe(name, "visual prompts chosen by hand", styles, "")
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise CheckpointError(f"there is no dtype called {name!r}", f"known are {', '.join(known)}")
+    return known[name]
+
+
+def _device(name: str) -> str:
+    import torch
+
+    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise CheckpointError(f"the device {name!r} is not there", "use --device cpu") from error
+    return wanted
+
+
+def load(
+    recipe: str = "fgvp",
+    models: str = "mini",
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    options: MarkOptions | None = None,
+    cache_bytes: int = DEFAULT_BYTES,
+) -> Grounder:
+    """Build a grounder.
+
+    Args:
+        recipe: a name from :data:`RECIPES`, or visual prompts joined by ``+``.
+        models: ``mini`` (embedded), ``photo``, ``photo-small``, or directories and hub names of a CLIP and a SAM.
+        device: a torch device; ``auto`` takes a GPU where there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        options: how marks look.
+        cache_bytes: most that cached features may hold.
+
+    Returns:
+        A grounder; the segmenter is loaded when it is first needed.
+
+    Raises:
+        ExpressionError: there is no such recipe.
+        CheckpointError: a model cannot be found or loaded.
+    """
+    chosen = resolve_recipe(recipe)
+    sources: ModelSources = resolve_models(models)
+    place, precision = _device(device), _dtype(dtype)
+
+    from fovea.backbones.clip import load_clip
+    from fovea.grounder import Grounder
+    from fovea.scorers.marked_clip import MarkedClip
+
+    def load_segmenter() -> SamSegmenter:
+        from fovea.backbones.sam import load_sam
+
+        return load_sam(sources.sam, place, precision)
+
+    encoders = [load_clip(source, place, precision) for source in sources.clips]
+    scorer = MarkedClip(encoders, chosen.styles, chosen.template, options)
+    grid = _MINI_GRID if sources.embedded else GridSettings()
+    return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, cache_bytes)

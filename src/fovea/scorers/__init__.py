@@ -1,0 +1,48 @@
+"""How well do they fit? Scorers fill the matrix of regions and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from fovea.answers import ScoreMatrix
+from fovea.cache import FeatureCache
+from fovea.pictures import Picture
+from fovea.regions import Regions
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Pictures that explain a score.
+
+    Attributes:
+        title: what they show, such as the name of a visual prompt.
+        pictures: ``(R, S, S, 3)`` uint8, one per region, as the model saw them.
+    """
+
+    title: str
+    pictures: np.ndarray
+
+
+class Scorer(Protocol):
+    """Fills the matrix of regions and texts."""
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether boxes alone do not do."""
+        ...
+
+    def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
+        """Logits of every region and text."""
+        ...
+
+    def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
+        """What the model saw."""
+        ...
+
+    def notes(self, text: str) -> tuple[str, ...]:
+        """What the user should know about a text, such as words that the model has never seen."""
+        ...

@@ -1,0 +1,127 @@
+"""CLIP on marked pictures: the scorer of CPT, ReCLIP, RedCircle and FGVP.
+
+Each region is marked on a copy of the picture, in one or several styles; each copy is embedded by one or several CLIPs;
+the logits, temperature times cosine, are summed over styles and CLIPs (specs/fgvp.md, c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fovea.answers import ScoreMatrix
+from fovea.backbones.clip import ClipEncoder
+from fovea.cache import FeatureCache
+from fovea.language.templates import fill
+from fovea.marks import MarkOptions, MarkStyle, render
+from fovea.pictures import Picture
+from fovea.regions import Regions
+from fovea.scorers import Evidence
+
+
+def sum_logits(embeddings: Sequence[np.ndarray], texts: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
+    """Sum of temperature times cosine over styles and CLIPs.
+
+    Args:
+        embeddings: for every style and CLIP ``(R, D)`` of unit length.
+        texts: for each of them ``(T, D)`` of unit length.
+        scales: for each of them the CLIP's temperature.
+
+    Returns:
+        ``(R, T)`` float32.
+    """
+    logits = [scale * marked @ text.T for marked, text, scale in zip(embeddings, texts, scales, strict=True)]
+    return np.asarray(np.sum(logits, axis=0), np.float32)
+
+
+class MarkedClip:
+    """Scores regions by CLIP on marked pictures.
+
+    Args:
+        encoders: the CLIPs, summed.
+        styles: the visual prompts, summed.
+        template: sentence around an expression, with ``{}``.
+        options: how marks look.
+    """
+
+    def __init__(
+        self,
+        encoders: Sequence[ClipEncoder],
+        styles: Sequence[MarkStyle],
+        template: str,
+        options: MarkOptions | None = None,
+    ) -> None:
+        self.encoders = tuple(encoders)
+        self.styles = tuple(styles)
+        self.template = template
+        self.options = options or MarkOptions()
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether one of the styles needs masks."""
+        return any(style.needs_masks for style in self.styles)
+
+    def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
+        """Logits of every region and text.
+
+        Args:
+            picture: what is looked at.
+            regions: R regions, with masks where a style needs them.
+            texts: T expressions or labels.
+            cache: keeps embeddings of marked regions and of texts, so that each is computed once.
+        """
+        if not len(regions) or not texts:
+            return ScoreMatrix(np.zeros((len(regions), len(texts)), np.float32), regions, tuple(texts))
+        sentences = [fill(self.template, text) for text in texts]
+        banks = {encoder.key: self._encode_texts(encoder, sentences, cache) for encoder in self.encoders}
+        pairs = [(encoder, style) for encoder in self.encoders for style in self.styles]
+        values = sum_logits(
+            [self._embed(encoder, style, picture, regions, cache) for encoder, style in pairs],
+            [banks[encoder.key] for encoder, _ in pairs],
+            [encoder.logit_scale for encoder, _ in pairs],
+        )
+        return ScoreMatrix(values, regions, tuple(texts))
+
+    def _embed(
+        self, encoder: ClipEncoder, style: MarkStyle, picture: Picture, regions: Regions, cache: FeatureCache
+    ) -> np.ndarray:
+        """``(R, D)`` embeddings of the marked picture, one per region, computed once."""
+        # Masks belong to the key only where they are seen: a box may get its mask later.
+        shown = regions.key if style.needs_masks else regions.boxes.tobytes()
+
+        def compute() -> np.ndarray:
+            size = (encoder.image_size, encoder.image_size)
+            return encoder.encode_pictures(render(picture, regions, style, size, self.options))
+
+        return cache.get_or_compute(("marked", encoder.key, style, self.options, picture.key, shown), compute)
+
+    @staticmethod
+    def _encode_texts(encoder: ClipEncoder, sentences: Sequence[str], cache: FeatureCache) -> np.ndarray:
+        """``(T, D)``; every sentence is encoded once, new ones together."""
+        missing: dict[str, np.ndarray] = {}
+
+        def lookup(sentence: str) -> np.ndarray:
+            if not missing:
+                fresh = [one for one in dict.fromkeys(sentences) if ("text", encoder.key, one) not in cache]
+                missing.update(zip(fresh, encoder.encode_texts(fresh), strict=True))
+            found = missing.get(sentence)
+            # Another thread's bound may have pushed a sentence out in between.
+            return encoder.encode_texts([sentence])[0] if found is None else found
+
+        return np.stack(
+            [cache.get_or_compute(("text", encoder.key, one), lambda one=one: lookup(one)) for one in sentences]  # type: ignore[misc]
+        )
+
+    def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
+        """Every style as the first CLIP saw it."""
+        size = (self.encoders[0].image_size,) * 2
+        return [Evidence(style.name, render(picture, regions, style, size, self.options)) for style in self.styles]
+
+    def notes(self, text: str) -> tuple[str, ...]:
+        """Words that a CLIP with a closed vocabulary does not know."""
+        sentence = fill(self.template, text)
+        unknown = dict.fromkeys(word for encoder in self.encoders for word in encoder.unknown_words(sentence))
+        if not unknown:
+            return ()
+        return (f"the embedded models do not know {', '.join(map(repr, unknown))} and guess from the other words",)
