@@ -114,7 +114,9 @@ class Grounder:
         Raises:
             RegionError: more than one kind is given, or they make no sense.
         """
-        given = [name for name, value in (("boxes", boxes), ("points", points), ("regions", regions)) if value is not None]
+        given = [
+            name for name, value in (("boxes", boxes), ("points", points), ("regions", regions)) if value is not None
+        ]
         if len(given) > 1 or (masks is not None and given not in ([], ["boxes"])):
             raise RegionError(f"{' and '.join(given)} are given together", "give boxes, masks, points or regions")
         if masks is not None:

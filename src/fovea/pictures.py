@@ -18,6 +18,7 @@ from fovea.errors import PictureError
 #: Largest picture that is decoded, in pixels.
 MAX_PIXELS = 40_000_000
 
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """A decoded, upright picture.
@@ -123,7 +124,9 @@ def _decode(source: str | os.PathLike[str] | bytes, max_pixels: int) -> Image.Im
         raise PictureError(f"{name} is larger than any sensible picture", "scale it down") from error
     except Exception as error:
         # Decoders fail in many ways on damaged data, and every one of them means the same to the user.
-        raise PictureError(f"{name} is not a readable picture ({type(error).__name__})", "is the file complete?") from error
+        raise PictureError(
+            f"{name} is not a readable picture ({type(error).__name__})", "is the file complete?"
+        ) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -175,5 +178,7 @@ def open_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> Pict
         rgb.load()
     except Exception as error:
         # Damage in metadata and palettes shows only now, in as many ways as damage in pixels.
-        raise PictureError(f"the picture cannot be converted to RGB ({type(error).__name__})", "is the file complete?") from error
+        raise PictureError(
+            f"the picture cannot be converted to RGB ({type(error).__name__})", "is the file complete?"
+        ) from error
     return Picture(rgb, path)

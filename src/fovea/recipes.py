@@ -139,3 +139,26 @@ def load(
     scorer = MarkedClip(encoders, chosen.styles, chosen.template, options)
     grid = _MINI_GRID if sources.embedded else GridSettings()
     return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, cache_bytes)
+
+
+def load_proposer(needs_masks: bool, models: str = "mini", *, device: str = "auto") -> Grounder:
+    """A grounder without CLIP, for work that only needs regions.
+
+    Args:
+        needs_masks: whether boxes get masks.
+        models: as for :func:`load`; only the segmenter is used.
+        device: a torch device.
+    """
+    style = parse_style("D4" if needs_masks else "P")
+    sources = resolve_models(models)
+
+    from fovea.grounder import Grounder
+    from fovea.scorers.marked_clip import MarkedClip
+
+    def load_segmenter() -> SamSegmenter:
+        from fovea.backbones.sam import load_sam
+
+        return load_sam(sources.sam, _device(device))
+
+    grid = _MINI_GRID if sources.embedded else GridSettings()
+    return Grounder("none", sources.name, MarkedClip((), (style,), "{}"), load_segmenter, grid)

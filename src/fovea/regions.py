@@ -38,8 +38,10 @@ def decode_masks(rles: Sequence[Rle]) -> np.ndarray:
 def rle_to_json(rle: Rle) -> dict[str, Any]:
     """The encoding with its counts as text, as COCO files hold it."""
     counts = rle["counts"]
-    return {"size": [int(side) for side in rle["size"]],
-            "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts}
+    return {
+        "size": [int(side) for side in rle["size"]],
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }
 
 
 def rle_from_json(data: dict[str, Any]) -> Rle:
@@ -58,7 +60,9 @@ def rle_from_json(data: dict[str, Any]) -> Rle:
         if height < 1 or width < 1 or coco_mask.decode(rle).shape != (height, width):
             raise ValueError("sides do not fit")
     except Exception as error:
-        raise RegionError("this is no run-length encoded mask", 'it needs "size": [height, width] and "counts"') from error
+        raise RegionError(
+            "this is no run-length encoded mask", 'it needs "size": [height, width] and "counts"'
+        ) from error
     return {"size": [height, width], "counts": rle["counts"]}
 
 
@@ -101,7 +105,9 @@ def _checked_boxes(boxes: Any, size: tuple[int, int]) -> np.ndarray:
         if not np.isfinite(box).all():
             raise RegionError(f"box {row} holds a value that is not a number: {box.tolist()}")
         if box[2] <= box[0] or box[3] <= box[1]:
-            raise RegionError(f"box {row} has no area: {box.tolist()}", "give x1 < x2 and y1 < y2, not x, y, width, height")
+            raise RegionError(
+                f"box {row} has no area: {box.tolist()}", "give x1 < x2 and y1 < y2, not x, y, width, height"
+            )
         if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
             raise RegionError(f"box {row} {box.tolist()} lies outside of the picture of {width} x {height} pixels")
     return np.clip(array, 0, np.array([width, height, width, height], np.float32))
@@ -300,7 +306,7 @@ class Regions:
         Raises:
             RegionError: a box makes no sense, or masks have another size.
         """
-        sources = detections.data.get("source", ()) if detections.data else ()
+        sources: Sequence[Any] = detections.data.get("source", [])
         mask = detections.mask
         return cls(
             _checked_boxes(detections.xyxy, size),

@@ -57,7 +57,9 @@ CLIP_CASES = [
 
 
 @pytest.mark.parametrize(("name", "processing", "share", "code"), CLIP_CASES)
-def test_network_inputs_match(name: str, processing: str, share: float, code: str, inputs: dict[str, np.ndarray]) -> None:
+def test_network_inputs_match(
+    name: str, processing: str, share: float, code: str, inputs: dict[str, np.ndarray]
+) -> None:
     pytest.importorskip("cv2")
     expected = np.load(GOLDEN / "clip_inputs.npz")[name]
     rows = [0, 2]

@@ -30,9 +30,7 @@ def test_both_passes_match(threshold: int) -> None:
 
 
 def test_single_passes_match() -> None:
-    for mask, holes, islands in zip(
-        GOLDEN["masks"], GOLDEN["holes_only_t25"], GOLDEN["islands_only_t25"], strict=True
-    ):
+    for mask, holes, islands in zip(GOLDEN["masks"], GOLDEN["holes_only_t25"], GOLDEN["islands_only_t25"], strict=True):
         np.testing.assert_array_equal(fill_holes(mask, 25)[0], holes)
         np.testing.assert_array_equal(drop_islands(mask, 25)[0], islands)
 
@@ -51,10 +49,32 @@ def slow_fill(mask: np.ndarray, below: int) -> np.ndarray:
     return mask
 
 
+def slow_drop(mask: np.ndarray, below: int) -> np.ndarray:
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    areas = [int((labels == label).sum()) for label in range(1, count + 1)]
+    kept = [label for label, area in enumerate(areas, 1) if area >= below]
+    return np.isin(labels, kept or [int(np.argmax(areas)) + 1 if areas else -1])
+
+
 @settings(max_examples=150, deadline=None)
 @given(arrays(bool, (13, 17), elements=st.booleans()), st.integers(2, 60))
 def test_window_labelling_equals_whole_picture_labelling(mask: np.ndarray, below: int) -> None:
     np.testing.assert_array_equal(fill_holes(mask, below)[0], slow_fill(mask, below))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    arrays(bool, (6, 7), elements=st.booleans()),
+    st.tuples(*[st.integers(0, 3)] * 4),
+    st.integers(2, 80),
+)
+def test_labelling_around_the_mask_equals_whole_picture_labelling(
+    core: np.ndarray, margins: tuple[int, int, int, int], below: int
+) -> None:
+    top, bottom, left, right = margins
+    mask = np.pad(core, ((top, bottom), (left, right)))
+    np.testing.assert_array_equal(fill_holes(mask, below)[0], slow_fill(mask, below))
+    np.testing.assert_array_equal(drop_islands(mask, below)[0], slow_drop(mask, below))
 
 
 def test_a_mask_that_cuts_the_picture_in_two() -> None:

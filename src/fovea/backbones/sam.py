@@ -30,6 +30,9 @@ MaskChoice = Literal["single", "first", "last", "best_iou"]
 # Prompts decoded in one pass.
 _CHUNK = 64
 
+# Most pixels of logits that are brought to the picture's size at once: 64 MiB of float32.
+_PIXELS = 2**24
+
 
 @dataclass(frozen=True, eq=False)
 class MaskLogits:
@@ -67,11 +70,26 @@ def upsample(low_res: Tensor, size: tuple[int, int], longest: int) -> Tensor:
     return frame[..., :height, :width]
 
 
-def to_picture(frame: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Logits ``(P, h, w)`` in SAM's frame to ``(P, height, width)`` bool masks of the picture."""
-    if frame.shape[-2:] != (size[1], size[0]):
-        frame = F.interpolate(frame[:, None], (size[1], size[0]), mode="bilinear", align_corners=False)[:, 0]
-    return np.asarray((frame > 0).cpu().numpy())
+def picture_logits(low_res: Tensor, size: tuple[int, int], longest: int) -> Iterator[Tensor]:
+    """Decoder logits at the picture's size; a mask is where they are greater than 0.
+
+    They come in slices of a bounded number of pixels, so that many masks of a large picture never stand in memory
+    together.
+
+    Args:
+        low_res: ``(P, h, w)`` float32, one mask per prompt.
+        size: width and height of the picture.
+        longest: side of SAM's square input.
+
+    Yields:
+        ``(p, height, width)`` float32, in order; together P.
+    """
+    width, height = size
+    for part in low_res.split(max(1, _PIXELS // max(width * height, longest * longest))):
+        logits = upsample(part[:, None], size, longest)
+        if logits.shape[-2:] != (height, width):
+            logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+        yield logits[:, 0]
 
 
 class SamSegmenter:
@@ -128,15 +146,19 @@ class SamSegmenter:
             chunk: prompts per batch.
 
         Yields:
-            The decoder's word on every batch, in order.
+            The decoder's word on every batch, in order; nothing where there are no prompts.
         """
         prompts = boxes if boxes is not None else points
         if prompts is None:
             raise ValueError("decode needs boxes or points")
+        if not len(prompts):
+            return
         frame = np.array(frame_size(size, self.image_size)) / np.array(size)
         scaled = torch.from_numpy((prompts * np.tile(frame, prompts.shape[1] // 2)).astype(np.float32))
         for part in scaled.to(self._device, self._dtype).split(chunk):
-            given: dict[str, Any] = {"input_boxes": part[None]} if boxes is not None else {"input_points": part[None, :, None]}
+            given: dict[str, Any] = (
+                {"input_boxes": part[None]} if boxes is not None else {"input_points": part[None, :, None]}
+            )
             with torch.inference_mode():
                 output = self._model(image_embeddings=embedding, multimask_output=multimask, **given)
             yield MaskLogits(output.pred_masks[0].float(), output.iou_scores[0].float())
@@ -162,7 +184,7 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         dtype: of the weights and of the arithmetic.
 
     Raises:
-        CheckpointError: it cannot be found, or is no SAM.
+        CheckpointError: it cannot be found, is no SAM, or lacks weights.
     """
     try:
         config = SamConfig.from_pretrained(source)
@@ -170,7 +192,14 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
             raise CheckpointError(f"{source} is a {config.model_type} model, not a SAM", "name a SAM checkpoint")
         # The original network normalises its decoder with torch's default epsilon; transformers defaults to another.
         config.mask_decoder_config.layer_norm_eps = 1e-5
-        model = SamModel.from_pretrained(source, config=config, dtype=dtype).to(device)
+        model, report = SamModel.from_pretrained(
+            source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+        if report["missing_keys"]:
+            # transformers would go on with random weights in their place.
+            first, count = min(report["missing_keys"]), len(report["missing_keys"])
+            raise CheckpointError(f"{source} lacks {count} of SAM's weights, such as {first}", "is it a whole SAM?")
+        model.to(device)
     except CheckpointError:
         raise
     except Exception as error:

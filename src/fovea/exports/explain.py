@@ -30,7 +30,7 @@ def _rows(grounding: Grounding) -> list[dict[str, Any]]:
     """One row per region, best first: marked pictures, and for every expression logit and share."""
     matrix = grounding.matrix
     shares = matrix.over_regions()
-    order = np.argsort(-shares.max(axis=1), kind="stable")[:_MOST_REGIONS] if len(shares) else []
+    order = np.argsort(-shares.max(axis=1, initial=0), kind="stable")[:_MOST_REGIONS]
     rows = []
     for row in order:
         cells = [

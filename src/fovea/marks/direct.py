@@ -58,7 +58,8 @@ def box_coverage(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     across, down = (
         np.clip(
-            np.minimum(np.arange(side) + 1, boxes[:, axis + 2, None]) - np.maximum(np.arange(side), boxes[:, axis, None]),
+            np.minimum(np.arange(side) + 1, boxes[:, axis + 2, None])
+            - np.maximum(np.arange(side), boxes[:, axis, None]),
             0,
             1,
         )

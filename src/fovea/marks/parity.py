@@ -19,7 +19,7 @@ from fovea.marks.styles import Effect, Geometry, MarkOptions, MarkStyle
 #: How a marked picture becomes square.
 Processing = Literal["resize", "center_crop", "bias_crop", "padding"]
 
-# Weights of OpenCV's gray conversion in 15-bit fixed point. They are meant for blue, green, red and meet red, green, blue.
+# Weights of OpenCV's gray conversion in 15-bit fixed point, meant for blue, green, red. They meet red, green, blue.
 _GRAY_WEIGHTS = np.array([3735, 19235, 9798], np.int64)
 
 
@@ -137,8 +137,8 @@ def draw_marks(frame: Frame, style: MarkStyle, options: MarkOptions) -> np.ndarr
     if style.geometry is Geometry.WHOLE:
         return np.repeat(pixels[None], count, axis=0)
     if style.effect is Effect.LINE:
-        marked = [_draw_line(frame, index, style.geometry, options) for index in range(count)]
-        return np.stack(marked) if marked else np.zeros((0, *pixels.shape), np.uint8)
+        drawn = [_draw_line(frame, index, style.geometry, options) for index in range(count)]
+        return np.stack(drawn) if drawn else np.zeros((0, *pixels.shape), np.uint8)
     if style.effect is Effect.FILL:
         colour = np.asarray(options.fill_colour, np.float32)
         inside = np.rint(np.float32(options.alpha) * colour + np.float32(1 - options.alpha) * pixels).astype(np.uint8)

@@ -29,7 +29,12 @@ class Effect(Enum):
 
 
 # Where an effect works, seen from the region.
-_WHERE = {Effect.LINE: "line-around", Effect.FILL: "fill-inside", Effect.GRAY: "gray-outside", Effect.BLUR: "blur-outside"}
+_WHERE = {
+    Effect.LINE: "line-around",
+    Effect.FILL: "fill-inside",
+    Effect.GRAY: "gray-outside",
+    Effect.BLUR: "blur-outside",
+}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from fovea.errors import DataError, RegionError
 from fovea.pictures import Picture, open_picture
-from fovea.regions import Regions, rle_from_json
+from fovea.regions import Regions, Rle, rle_from_json
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -33,71 +34,106 @@ def regions_from_file(path: str | os.PathLike[str], picture: Picture, *, image_i
 
     Four forms are known: fovea's own regions document; a list of ``[x1, y1, x2, y2]``; detections as ReCLIP publishes
     them, ``{"image_id": [[x, y, w, h], ...]}`` or ``[{"image_id": n, "box": [x, y, w, h]}, ...]``; and COCO's
-    ``{"images": [...], "annotations": [...]}`` with boxes and masks.
+    ``{"images": [...], "annotations": [...]}`` with boxes and, where every annotation has one, masks.
 
     Args:
         path: the file.
         picture: the picture they belong to.
-        image_id: which picture of the file it is; by default the number or the name that its own file name holds.
+        image_id: which picture of the file it is; by default what its own file name says: COCO is asked for the name,
+            detections for the name without its ending or for the number at its end.
 
     Returns:
         The regions, with source ``file``; those of ``ground-truth`` where a regions document says so.
 
     Raises:
         DataError: the form is unknown or the picture is not in it.
-        RegionError: a box or mask makes no sense.
+        RegionError: a box or mask makes no sense, or belongs to a picture of another size.
     """
     data = read_json(path)
-    if isinstance(data, dict) and "boxes" in data:
-        regions = Regions.from_json(data)
-        if regions.size != picture.size:
-            raise RegionError(
-                f"the regions belong to a picture of {regions.size[0]} x {regions.size[1]} pixels, "
-                f"this one has {picture.width} x {picture.height}"
-            )
-        return regions
-    if isinstance(data, dict) and "annotations" in data:
-        return _from_coco(data, picture)
-    if isinstance(data, dict):
-        return _from_xywh(_entry(data, _image_id(picture, image_id), path), picture)
-    if isinstance(data, list) and data and isinstance(data[0], dict):
-        wanted = _image_id(picture, image_id)
-        return _from_xywh([row["box"] for row in data if str(row.get("image_id")) == wanted], picture)
+    try:
+        if isinstance(data, dict) and "boxes" in data:
+            regions = Regions.from_json(data)
+            _check_size(regions.size, picture)
+            return regions
+        if isinstance(data, dict) and "annotations" in data:
+            return _from_coco(data, picture, image_id)
+        if isinstance(data, dict) or (isinstance(data, list) and data and isinstance(data[0], dict)):
+            return _from_xywh(_detections(data, _names(picture, image_id)), picture)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{os.fspath(path)} holds boxes in no known form ({type(error).__name__}: {error})",
+            "a list of [x1, y1, x2, y2] is the simplest",
+        ) from error
     return Regions.from_boxes(data, picture.size, "file")
 
 
-def _image_id(picture: Picture, image_id: str | None) -> str:
-    """The identity of a picture: COCO's names end in a padded number."""
+def _check_size(size: tuple[int, int], picture: Picture) -> None:
+    if size != picture.size:
+        raise RegionError(
+            f"the regions belong to a picture of {size[0]} x {size[1]} pixels, "
+            f"this one has {picture.width} x {picture.height}"
+        )
+
+
+def _names(picture: Picture, image_id: str | None) -> list[str]:
+    """What detections may call a picture: COCO's names end in a padded number."""
     if image_id is not None:
-        return image_id
+        return [image_id]
     stem = Path(picture.path or "").stem
     tail = stem.rsplit("_", 1)[-1]
-    return str(int(tail)) if tail.isdigit() else stem
+    return [stem, str(int(tail))] if tail.isdecimal() else [stem]
 
 
-def _entry(data: dict[str, Any], wanted: str, path: str | os.PathLike[str]) -> Any:
-    if wanted not in data:
-        raise DataError(f"{os.fspath(path)} holds no boxes for picture {wanted!r}", "is it the right file?")
-    return data[wanted]
+def _detections(data: Any, names: list[str]) -> Any:
+    """The ``[x, y, w, h]`` rows of a picture in ReCLIP's two forms."""
+    if isinstance(data, list):
+        rows: dict[str, list[Any]] = {}
+        for row in data:
+            rows.setdefault(str(row["image_id"]), []).append(row["box"])
+        data = rows
+    for name in names:
+        if name in data:
+            return data[name]
+    raise DataError(f"the detections hold no boxes for a picture {names[-1]!r}", "is it the right file?")
 
 
 def _from_xywh(rows: Any, picture: Picture) -> Regions:
-    boxes = np.array(rows, np.float32).reshape(-1, 4)
+    boxes = np.array(rows, np.float32)
+    if boxes.size == 0:
+        return Regions.empty(picture.size, "file")
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes have the shape {boxes.shape}, not (N, 4)")
     boxes[:, 2:] += boxes[:, :2]
     return Regions.from_boxes(boxes, picture.size, "file")
 
 
-def _from_coco(data: dict[str, Any], picture: Picture) -> Regions:
+def _from_coco(data: dict[str, Any], picture: Picture, image_id: str | None) -> Regions:
     name = Path(picture.path or "").name
-    matches = [image for image in data.get("images", ()) if Path(str(image.get("file_name", ""))).name == name]
-    if not matches:
-        raise DataError(f"the annotations do not name a picture {name!r}", "the file name must be the same")
-    rows = [row for row in data["annotations"] if row["image_id"] == matches[0]["id"]]
+    for image in data["images"]:
+        if str(image["id"]) == image_id or (image_id is None and Path(str(image["file_name"])).name == name):
+            break
+    else:
+        raise DataError(f"the annotations do not name a picture {image_id or name!r}", "the file name must be the same")
+    _check_size((int(image.get("width", picture.width)), int(image.get("height", picture.height))), picture)
+    rows = [row for row in data["annotations"] if row["image_id"] == image["id"]]
     regions = _from_xywh([row["bbox"] for row in rows], picture)
-    segmentations = [row.get("segmentation") for row in rows]
-    if rows and all(isinstance(one, dict) for one in segmentations):
-        return regions.with_masks([rle_from_json(one) for one in segmentations])  # type: ignore[arg-type]
+    if rows and all(row.get("segmentation") for row in rows):
+        return regions.with_masks([_coco_mask(row["segmentation"], picture) for row in rows])
     return regions
+
+
+def _coco_mask(segmentation: Any, picture: Picture) -> Rle:
+    """A mask from COCO's run lengths or polygons."""
+    if isinstance(segmentation, dict):
+        return rle_from_json(segmentation)
+    try:
+        merged: Rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, picture.height, picture.width))
+    except Exception as error:
+        # pycocotools raises bare exceptions, whatever is wrong.
+        raise RegionError(
+            "a segmentation is neither polygons nor run lengths", "is the file in COCO's form?"
+        ) from error
+    return merged
 
 
 def mask_from_file(path: str | os.PathLike[str], picture: Picture) -> Regions:

@@ -53,7 +53,9 @@ def _areas(labels: np.ndarray, count: int) -> np.ndarray:
 def _window(mask: np.ndarray) -> tuple[slice, slice]:
     """The mask's bounding box and one pixel around it, within the picture."""
     ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return slice(max(ys[0] - 1, 0), ys[-1] + 2), slice(max(xs[0] - 1, 0), xs[-1] + 2)
+    height, width = mask.shape
+    rows = slice(max(int(ys[0]) - 1, 0), min(int(ys[-1]) + 2, height))
+    return rows, slice(max(int(xs[0]) - 1, 0), min(int(xs[-1]) + 2, width))
 
 
 def fill_holes(mask: np.ndarray, below: int) -> tuple[np.ndarray, bool]:
@@ -74,20 +76,23 @@ def fill_holes(mask: np.ndarray, below: int) -> tuple[np.ndarray, bool]:
         # The whole background is one patch.
         return (np.ones_like(mask), True) if mask.size < below else (mask, False)
     rows, columns = _window(mask)
-    ring = rows.start > 0 and columns.start > 0 and rows.stop <= mask.shape[0] and columns.stop <= mask.shape[1]
-    if not ring:
-        # The mask may cut the background in pieces: look at all of it.
-        rows, columns = slice(None), slice(None)
     labels, count = ndimage.label(~mask[rows, columns], _EIGHT)
     areas = _areas(labels, count)
-    if ring:
-        # The background around the mask is one patch, which goes on outside of the window.
-        areas[labels[0, 0]] += mask.size - labels.size
+    # What lies outside of the window, above or left of it, goes on from the patch at its first corner; what lies below
+    # or right, from the one at its last: the mask does not reach the window's edge there.
+    first, last = labels[0, 0], labels[-1, -1]
+    height, width = mask.shape
+    areas[first] += rows.start * width + columns.start * len(labels)
+    areas[last] += (height - rows.stop) * width + (width - columns.stop) * len(labels)
     small = (areas < below) & (areas > 0)
     if not small.any():
         return mask, False
     filled = mask.copy()
     filled[rows, columns] |= small[labels]
+    if small[first]:
+        filled[: rows.start] = filled[rows, : columns.start] = True
+    if small[last]:
+        filled[rows.stop :] = filled[rows, columns.stop :] = True
     return filled, True
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fovea.backbones.sam import MaskLogits, SamSegmenter, to_picture, upsample
+from fovea.backbones.sam import MaskLogits, SamSegmenter, picture_logits
 from fovea.cache import FeatureCache
 from fovea.pictures import Picture
 from fovea.proposers.grid_settings import GridSettings
@@ -44,19 +44,17 @@ class _Candidates:
         return _Candidates(tuple(self.masks[row] for row in rows), self.boxes[rows], self.scores[rows])
 
 
-def _survivors(logits: MaskLogits, size: tuple[int, int], longest: int, settings: GridSettings) -> _Candidates:
+def _survivors(batch: MaskLogits, size: tuple[int, int], longest: int, settings: GridSettings) -> Iterator[_Candidates]:
     """Filter one batch of prompts; only masks that SAM trusts are brought to the picture's size."""
-    trusted = logits.iou > settings.min_iou
-    frame = upsample(logits.low_res[trusted][:, None], size, longest)[:, 0]
-    if frame.shape[-2:] != (size[1], size[0]):
-        frame = torch.nn.functional.interpolate(
-            frame[:, None], (size[1], size[0]), mode="bilinear", align_corners=False
-        )[:, 0]
-    steady = stability(frame, settings.stability_offset) >= settings.min_stability
-    masks = to_picture(frame[steady], size)
-    scores = logits.iou[trusted][steady].cpu().numpy()
-    kept = [row for row, area in enumerate(masks.sum((1, 2))) if area > 0 and settings.mask_filter.keeps(int(area))]
-    return _Candidates(encode_masks(masks[kept]), mask_bounds(masks[kept]), scores[kept])
+    trusted = batch.iou > settings.min_iou
+    scores = batch.iou[trusted]
+    for logits in picture_logits(batch.low_res[trusted], size, longest):
+        steady = stability(logits, settings.stability_offset) >= settings.min_stability
+        masks = (logits[steady] > 0).cpu().numpy()
+        kept = [row for row, area in enumerate(masks.sum((1, 2))) if area > 0 and settings.mask_filter.keeps(int(area))]
+        sure = scores[: len(logits)][steady].cpu().numpy()
+        yield _Candidates(encode_masks(masks[kept]), mask_bounds(masks[kept]), sure[kept])
+        scores = scores[len(logits) :]
 
 
 def _joined(parts: Iterable[_Candidates]) -> _Candidates:
@@ -84,9 +82,7 @@ def _mended(found: _Candidates, mask_filter: MaskFilter, max_overlap: float) -> 
     return _suppressed(_Candidates(tuple(masks), boxes, found.scores), untouched, max_overlap)
 
 
-def collect(
-    batches: Iterable[MaskLogits], size: tuple[int, int], longest: int, settings: GridSettings
-) -> Regions:
+def collect(batches: Iterable[MaskLogits], size: tuple[int, int], longest: int, settings: GridSettings) -> Regions:
     """Turn what a decoder says about grid points into regions (specs/fgvp.md, b).
 
     Args:
@@ -98,7 +94,7 @@ def collect(
     Returns:
         Regions with masks; scores are SAM's own estimates of their IoU.
     """
-    found = _joined(_survivors(batch, size, longest, settings) for batch in batches)
+    found = _joined(part for batch in batches for part in _survivors(batch, size, longest, settings))
     found = _suppressed(found, found.scores, settings.max_overlap)
     if settings.mask_filter.mends:
         # The released program compares with the overlap allowed between crops, which is 0.7, and takes the greater.

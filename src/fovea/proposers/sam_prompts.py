@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
-from fovea.backbones.sam import MaskChoice, MaskLogits, SamSegmenter, choose, to_picture, upsample
+from fovea.backbones.sam import MaskChoice, MaskLogits, SamSegmenter, choose, picture_logits
 from fovea.cache import FeatureCache
 from fovea.errors import RegionError
 from fovea.pictures import Picture
@@ -13,14 +15,10 @@ from fovea.proposers.mask_filter import MaskFilter
 from fovea.regions import Regions, Rle, encode_masks, mask_bounds
 
 
-def _masks(
-    batch: MaskLogits, size: tuple[int, int], longest: int, choice: MaskChoice, mask_filter: MaskFilter
-) -> np.ndarray:
-    chosen = choose(batch, choice)
-    masks = to_picture(upsample(chosen.low_res, size, longest)[:, 0], size)
-    if mask_filter.mends:
-        masks = np.stack([mask_filter.mend(mask)[0] for mask in masks])
-    return masks
+def _masks(batch: MaskLogits, size: tuple[int, int], longest: int) -> Iterator[np.ndarray]:
+    """One mask per prompt, ``(p, height, width)`` bool, in slices that stay small."""
+    for logits in picture_logits(batch.low_res[:, 0], size, longest):
+        yield (logits > 0).cpu().numpy()
 
 
 def add_masks(
@@ -48,16 +46,17 @@ def add_masks(
     mender = mask_filter or MaskFilter()
 
     def compute() -> tuple[Rle, ...]:
-        if not len(regions):
-            return ()
-        batches = segmenter.decode(
-            segmenter.embed(picture, cache), picture.size, boxes=regions.boxes, multimask=choice != "single"
-        )
-        dense = [_masks(batch, picture.size, segmenter.image_size, choice, mender) for batch in batches]
-        return tuple(rle for part in dense for rle in encode_masks(part))
+        embedding, rles = segmenter.embed(picture, cache), list[Rle]()
+        for batch in segmenter.decode(embedding, picture.size, boxes=regions.boxes, multimask=choice != "single"):
+            for masks in _masks(choose(batch, choice), picture.size, segmenter.image_size):
+                if mender.mends:
+                    masks = np.stack([mender.mend(mask)[0] for mask in masks])
+                rles += encode_masks(masks)
+        return tuple(rles)
 
     key = ("sam-boxes", segmenter.key, picture.key, regions.key, choice, mender)
-    return regions.with_masks(cache.get_or_compute(key, compute), f"{regions.source}+sam-masks")
+    masks = cache.get_or_compute(key, compute) if len(regions) else ()
+    return regions.with_masks(masks, f"{regions.source}+sam-masks")
 
 
 def regions_at(
@@ -74,7 +73,7 @@ def regions_at(
         picture: what is looked at.
         points: ``(N, 2)`` xy pixels, each the prompt of one region.
         segmenter: the network.
-        cache: keeps the picture's embedding.
+        cache: keeps the picture's embedding and the regions.
         choice: which of SAM's masks to take.
 
     Returns:
@@ -83,20 +82,40 @@ def regions_at(
     Raises:
         RegionError: a point lies outside of the picture or is no point.
     """
-    points = np.asarray(points, np.float32).reshape(-1, 2)
-    width, height = picture.size
-    for x, y in points.tolist():
+    checked = _checked_points(points, picture.size)
+    if not len(checked):
+        return Regions.empty(picture.size, "sam-points")
+    key = ("sam-points", segmenter.key, picture.key, checked.tobytes(), choice)
+    return cache.get_or_compute(key, lambda: _regions_at(picture, checked, segmenter, cache, choice))
+
+
+def _checked_points(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``(N, 2)`` float32 inside the picture, or an error that names the point."""
+    array = np.asarray(points, np.float32)
+    if array.size == 0:
+        return np.zeros((0, 2), np.float32)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise RegionError(f"points have the shape {array.shape}, not (N, 2)", "give x, y for every point")
+    width, height = size
+    for x, y in array.tolist():
+        # Also refuses what is not a number.
         if not (0 <= x < width and 0 <= y < height):
             raise RegionError(f"the point {x:g},{y:g} lies outside of the picture of {width} x {height} pixels")
+    return array
+
+
+def _regions_at(
+    picture: Picture, points: np.ndarray, segmenter: SamSegmenter, cache: FeatureCache, choice: MaskChoice
+) -> Regions:
+    rles, boxes, scores = list[Rle](), list[np.ndarray](), list[np.ndarray]()
     embedding = segmenter.embed(picture, cache)
-    rles: list[Rle] = []
-    boxes, scores = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.float32)]
     for batch in segmenter.decode(embedding, picture.size, points=points, multimask=choice != "single"):
-        masks = _masks(batch, picture.size, segmenter.image_size, choice, MaskFilter())
-        for row, (x, y) in enumerate(points[len(rles) : len(rles) + len(masks)].astype(int)):
-            if not masks[row].any():
-                masks[row, y, x] = True
-        rles += encode_masks(masks)
-        boxes.append(mask_bounds(masks))
-        scores.append(torch.flatten(choose(batch, choice).iou).cpu().numpy())
+        chosen = choose(batch, choice)
+        scores.append(torch.flatten(chosen.iou).cpu().numpy())
+        for masks in _masks(chosen, picture.size, segmenter.image_size):
+            for mask, (x, y) in zip(masks, points[len(rles) :].astype(int), strict=False):
+                if not mask.any():
+                    mask[y, x] = True
+            rles += encode_masks(masks)
+            boxes.append(mask_bounds(masks))
     return Regions(np.concatenate(boxes), picture.size, "sam-points", tuple(rles), np.concatenate(scores))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -19,8 +19,20 @@ KINDS = ("name", "colour", "size", "place", "relation", "ordinal", "superlative"
 _NEIGHBOURS = frozenset(
     frozenset(pair.split())
     for pair in (
-        "red orange", "red pink", "red brown", "orange yellow", "orange brown", "yellow brown", "yellow green",
-        "blue purple", "purple pink", "gray black", "brown black", "brown gray", "gray blue", "brown pink",
+        "red orange",
+        "red pink",
+        "red brown",
+        "orange yellow",
+        "orange brown",
+        "yellow brown",
+        "yellow green",
+        "blue purple",
+        "purple pink",
+        "gray black",
+        "brown black",
+        "brown gray",
+        "gray blue",
+        "brown pink",
     )
 )
 
@@ -118,7 +130,7 @@ def _colours(things: Sequence[Thing]) -> Iterator[_Claim]:
         yield _claim(f"the {colour} object", "colour", things, "object", verdicts)
 
 
-def _compared(things: Sequence[Thing], noun: str, values: Sequence[float], gap: float) -> list[Verdict]:
+def _compared(things: Sequence[Thing], noun: str, values: np.ndarray, gap: float) -> list[Verdict]:
     """Whose value is the greatest among the things that a noun names, by at least a gap."""
     verdicts: list[Verdict] = []
     for index, value in enumerate(values):
@@ -235,7 +247,7 @@ def _ordinals(things: Sequence[Thing]) -> Iterator[_Claim]:
         for side, (axis, sign) in _FROM.items():
             order = sorted(named, key=lambda i: sign * things[i].center[axis])
             places = [things[i].center[axis] for i in order]
-            if any(abs(a - b) < _MARGIN for a, b in zip(places, places[1:], strict=False)):
+            if any(abs(a - b) < _MARGIN for a, b in pairwise(places)):
                 continue
             for word, index in zip(("first", "second", "third", "fourth"), order, strict=False):
                 verdicts = [i == index for i in range(len(things))]

@@ -147,9 +147,7 @@ def sample_layout(rng: np.random.Generator, glyphs: tuple[Glyph, ...], *, focus_
     for index, position in enumerate(rng.permutation(count)):
         x, y, extent = _place(rng, float(extents[index]), placements)
         angle = float(rng.normal(0, 12))
-        placements.append(
-            Placement(kinds[position], x, y, extent, angle, bool(rng.random() < 0.5), paints[position])
-        )
+        placements.append(Placement(kinds[position], x, y, extent, angle, bool(rng.random() < 0.5), paints[position]))
     order = rng.permutation(count)
     sharp = rng.random() < focus_share
     return Layout(

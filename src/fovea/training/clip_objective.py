@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from torch.utils.data import Dataset
 
 from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig
 from fovea.training.clip_scenes import NO_LABEL, ClipScenes
-from fovea.training.loop import Batch, TrainSettings
+from fovea.training.loop import Batch
+from fovea.training.settings import TrainSettings
 from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer, save_tokenizer
 
 #: Mean and deviation of CLIP's pixels, on the scale 0..1.
@@ -145,5 +145,5 @@ class ClipResnetObjective:
             for key, value in state.items()
         }
         save_file(weights, directory / "model.tmp", metadata={"format": "pt"})
-        os.replace(directory / "model.tmp", directory / "model.safetensors")
+        (directory / "model.tmp").replace(directory / "model.safetensors")
         save_tokenizer(directory)

@@ -208,7 +208,9 @@ class ClipScenes(Dataset[dict[str, Any]]):
 
     def __getitem__(self, step: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, step))
-        batch: dict[str, list[Any]] = {key: [] for key in ("pixels", "names", "colours", "place_names", "place_colours")}
+        batch: dict[str, list[Any]] = {
+            key: [] for key in ("pixels", "names", "colours", "place_names", "place_colours")
+        }
         present = np.zeros((self.batch_size, len(NAMES)), np.float32)
         phrases = []
         for row in range(self.batch_size):
@@ -216,7 +218,9 @@ class ClipScenes(Dataset[dict[str, Any]]):
             sample = self._draw(rng, layout)
             # One more row than placements, so that the owner -1 finds "no label".
             names = np.array([self._name_label[p.glyph.name] for p in layout.placements] + [NO_LABEL])
-            colours = np.array([self._colour_label.get(p.colour or "", NO_LABEL) for p in layout.placements] + [NO_LABEL])
+            colours = np.array(
+                [self._colour_label.get(p.colour or "", NO_LABEL) for p in layout.placements] + [NO_LABEL]
+            )
             owners = self._places(sample.masks)
             batch["pixels"].append(sample.pixels)
             batch["place_names"].append(names[owners])

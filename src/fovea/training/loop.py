@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,37 +19,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fovea.training.optimizers import average, build_optimizer, cosine_share
+from fovea.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
 Batch = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How long and how fast.
-
-    Attributes:
-        steps: optimiser steps of the whole run.
-        batch_size: pictures per step and process.
-        lr: peak learning rate.
-        warmup: steps of linear warm-up.
-        seed: of weights and data.
-        average_decay: of the running average of the weights, which is what is shipped.
-        checkpoint_minutes: time between checkpoints.
-        log_every: steps between lines of the log.
-        workers: processes that make batches.
-    """
-
-    steps: int
-    batch_size: int
-    lr: float
-    warmup: int = 100
-    seed: int = 0
-    average_decay: float = 0.998
-    checkpoint_minutes: float = 3.0
-    log_every: int = 10
-    workers: int = 1
 
 
 class Objective(Protocol):
@@ -69,13 +42,6 @@ class Objective(Protocol):
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write the averaged weights as a model directory."""
         ...
-
-
-def _write_atomically(payload: object, path: Path) -> None:
-    """Save beside and rename, so that a kill never leaves half a checkpoint."""
-    beside = path.with_suffix(".tmp")
-    torch.save(payload, beside)
-    os.replace(beside, path)
 
 
 class _Log:
@@ -106,13 +72,92 @@ class _Log:
         figure.savefig(self.path.with_name("loss.png"), dpi=110)
 
 
-def _clock(seconds: float) -> str:
-    minutes = int(seconds // 60)
-    return f"{minutes // 60}:{minutes % 60:02d} h"
+class _Run:
+    """The state of one training: module, optimiser, running average, and how far it is."""
+
+    def __init__(self, objective: Objective, settings: TrainSettings, directory: Path) -> None:
+        self.objective, self.settings, self.directory = objective, settings, directory
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        # Convolutions on processors are faster with channels last, and nothing else minds.
+        self.bare: nn.Module = objective.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.bare.to(self.accelerator.device)
+        optimizer = build_optimizer(self.bare, settings.lr)
+        self.average = {
+            key: value.detach().clone().float() if value.is_floating_point() else value.clone()
+            for key, value in self.bare.state_dict().items()
+        }
+        self.step, self.seconds = 0, 0.0
+        self._resume(optimizer)
+        self.module, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
+
+    @property
+    def _path(self) -> Path:
+        return self.directory / "checkpoint.pt"
+
+    def _resume(self, optimizer: torch.optim.Optimizer) -> None:
+        if not self._path.exists():
+            return
+        saved = torch.load(self._path, weights_only=True, map_location=self.accelerator.device)
+        self.step, self.seconds, self.average = saved["step"], saved["seconds"], saved["average"]
+        self.bare.load_state_dict(saved["module"])
+        optimizer.load_state_dict(saved["optimizer"])
+        log.info("resumed at step %d of %d", self.step, self.settings.steps)
+
+    def save(self) -> None:
+        """Write the checkpoint and the model as it stands."""
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "module": self.bare.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        beside = self._path.with_suffix(".tmp")
+        torch.save(state, beside)
+        beside.replace(self._path)
+        self.objective.export({key: value.cpu() for key, value in self.average.items()}, self.directory / "model")
+
+    def batches(self) -> DataLoader[dict[str, Any]]:
+        """The batches that are left; with several processes each takes its own."""
+        processes = self.accelerator.num_processes
+        first = self.step * processes + self.accelerator.process_index
+        workers = self.settings.workers
+        return DataLoader(
+            self.objective.batches(self.settings),
+            batch_size=None,
+            sampler=range(first, self.settings.steps * processes, processes),
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+        )
+
+    def advance(self, batch: dict[str, Any]) -> dict[str, float]:
+        """One optimiser step; returns the loss and its parts."""
+        share = cosine_share(self.step, self.settings.steps, self.settings.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr * share
+        moved = {key: torch.as_tensor(value).to(self.accelerator.device) for key, value in batch.items()}
+        loss, parts = self.objective.loss(self.module, moved)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.module.parameters(), 5.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        # A young average would remember the random start: let it forget faster in the beginning.
+        average(self.average, self.bare, min(self.settings.average_decay, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        return {"loss": float(loss.detach()), **parts}
+
+
+def _line(step: int, steps: int, row: dict[str, float], seconds_left: float) -> str:
+    """One line of progress."""
+    parts = "  ".join(f"{key} {value:.3f}" for key, value in row.items())
+    minutes = int(seconds_left // 60)
+    return f"step {step}/{steps}  {parts}  {minutes // 60}:{minutes % 60:02d} h left"
 
 
 def train(objective: Objective, settings: TrainSettings, directory: Path) -> None:
     """Run a training to its end, from its last checkpoint where there is one.
+
+    Under ``accelerate launch`` it runs on several processes or devices, each with batches of its own.
 
     Args:
         objective: what is trained.
@@ -121,60 +166,25 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
             directory ``model/``.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
-    module = objective.module.to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(module, settings.lr)
-    shadow = {key: value.detach().clone().float() if value.is_floating_point() else value.clone()
-              for key, value in module.state_dict().items()}
-    path = directory / "checkpoint.pt"
-    start, spent = 0, 0.0
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        start, spent = saved["step"], saved["seconds"]
-        module.load_state_dict(saved["module"])
-        shadow = saved["average"]
-        optimizer.load_state_dict(saved["optimizer"])
-        log.info("resumed at step %d of %d", start, settings.steps)
-    loader = DataLoader(
-        objective.batches(settings),
-        batch_size=None,
-        sampler=range(start, settings.steps),
-        num_workers=settings.workers,
-        prefetch_factor=4 if settings.workers else None,
-    )
-    module, optimizer = accelerator.prepare(module, optimizer)
-    bare = accelerator.unwrap_model(module)
-    record = _Log(directory, start)
+    run = _Run(objective, settings, directory)
+    main = run.accelerator.is_main_process
+    record = _Log(directory, run.step)
+    start, before = run.step, run.seconds
     begun = saved_at = time.monotonic()
-    totals: dict[str, float] = {}
-    module.train()
-    for step, batch in enumerate(loader, start=start):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.lr * cosine_share(step, settings.steps, settings.warmup)
-        batch = {key: value.to(accelerator.device) for key, value in batch.items()}
-        loss, parts = objective.loss(module, batch)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(module.parameters(), 5.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        # A young average would remember the random start: let it forget faster in the beginning.
-        average(shadow, bare, min(settings.average_decay, (1 + step) / (10 + step)))
-        for key, value in {"loss": float(loss.detach()), **parts}.items():
-            totals[key] = totals.get(key, 0.0) + value
+    totals: Counter[str] = Counter()
+    run.module.train()
+    for batch in run.batches():
+        totals.update(run.advance(batch))
         now = time.monotonic()
-        done = step + 1
-        if done % settings.log_every == 0 and accelerator.is_main_process:
+        run.seconds = before + now - begun
+        if run.step % settings.log_every == 0 and main:
             row = {key: round(value / settings.log_every, 4) for key, value in totals.items()}
-            totals = {}
-            record.add({"step": done, "minutes": round((spent + now - begun) / 60, 2), **row})
-            left = (now - begun) / (done - start) * (settings.steps - done)
-            log.info("step %d/%d  %s  %s left", done, settings.steps,
-                     "  ".join(f"{key} {value:.3f}" for key, value in row.items()), _clock(left))
-        last = done == settings.steps
-        if (last or now - saved_at > 60 * settings.checkpoint_minutes) and accelerator.is_main_process:
+            totals.clear()
+            record.add({"step": run.step, "minutes": round(run.seconds / 60, 2), **row})
+            left = (now - begun) / (run.step - start) * (settings.steps - run.step)
+            log.info(_line(run.step, settings.steps, row, left))
+        due = run.step == settings.steps or now - saved_at > 60 * settings.checkpoint_minutes
+        if due and main:
             saved_at = now
-            state = {"step": done, "seconds": spent + now - begun, "module": bare.state_dict(), "average": shadow,
-                     "optimizer": optimizer.state_dict()}
-            _write_atomically(state, path)
-            objective.export(shadow, directory / "model")
+            run.save()
             record.picture()

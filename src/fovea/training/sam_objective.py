@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import SamConfig, SamModel
 
-from fovea.training.loop import Batch, TrainSettings
+from fovea.training.loop import Batch
 from fovea.training.sam_scenes import NOWHERE, SamScenes
+from fovea.training.settings import TrainSettings
 
 #: Mean and deviation of ImageNet's pixels, on the scale 0..255.
 MEAN = (123.675, 116.28, 103.53)
@@ -24,16 +25,30 @@ def mini_config() -> SamConfig:
     width, decoder = 160, 96
     return SamConfig(
         vision_config={
-            "image_size": 128, "patch_size": 8, "hidden_size": width, "mlp_dim": 3 * width, "num_hidden_layers": 4,
-            "num_attention_heads": 4, "output_channels": decoder, "window_size": 8, "global_attn_indexes": [1, 3],
-            "use_rel_pos": False, "num_pos_feats": decoder // 2,
+            "image_size": 128,
+            "patch_size": 8,
+            "hidden_size": width,
+            "mlp_dim": 3 * width,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "output_channels": decoder,
+            "window_size": 8,
+            "global_attn_indexes": [1, 3],
+            "use_rel_pos": False,
+            "num_pos_feats": decoder // 2,
         },
         prompt_encoder_config={
-            "hidden_size": decoder, "image_size": 128, "patch_size": 8, "image_embedding_size": 16,
+            "hidden_size": decoder,
+            "image_size": 128,
+            "patch_size": 8,
+            "image_embedding_size": 16,
             "mask_input_channels": 8,
         },
         mask_decoder_config={
-            "hidden_size": decoder, "mlp_dim": 384, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "hidden_size": decoder,
+            "mlp_dim": 384,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
             "iou_head_hidden_dim": decoder,
         },
     )

@@ -77,7 +77,7 @@ class SamScenes(Dataset[dict[str, Any]]):
             drawing, (height, width) = self._picture(rng)
             visible = _visible(drawing)
             boxed, pointed = rng.choice(visible, BOXES), rng.choice(visible, POINTS)
-            nothing = ~drawing.masks.any(0)
+            nothing = np.logical_not(drawing.masks.any(axis=0))
             nothing[height:] = False
             nothing[:, width:] = False
             if not nothing.any():

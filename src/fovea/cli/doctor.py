@@ -1,0 +1,81 @@
+"""``fovea doctor``: is everything here that fovea needs?"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+NAME = "doctor"
+
+_CORE = ("torch", "transformers", "tokenizers", "numpy", "pillow", "scipy", "safetensors", "pycocotools")
+_EXTRAS = {
+    "viz": "supervision",
+    "train": "accelerate",
+    "parity": "opencv-python-headless",
+}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def run() -> None:
+    """Check packages, devices and embedded models."""
+    from fovea import __version__
+    from fovea.backbones.sources import PRESETS
+
+    problems = []
+    typer.echo(f"fovea {__version__} on Python {sys.version.split()[0]}")
+    for package in _CORE:
+        found = _version(package)
+        typer.echo(f"  {package} {found or 'is missing'}")
+        if found is None:
+            problems.append(f"{package} is missing: pip install {package}")
+    for extra, package in _EXTRAS.items():
+        found = _version(package)
+        typer.echo(
+            f"  {package} {found}" if found else f'  {package} not installed (optional): pip install "fovea[{extra}]"'
+        )
+    import torch
+
+    devices = ["cpu"] + [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    typer.echo(f"  devices: {', '.join(devices)}; {torch.get_num_threads()} threads")
+    problems += _check_minis()
+    for preset in (one for one in PRESETS.values() if not one.embedded):
+        missing = [name for name in (*preset.clips, preset.sam) if not _cached(name)]
+        typer.echo(f"  models {preset.name}: " + (f"not downloaded: {', '.join(missing)}" if missing else "downloaded"))
+    if problems:
+        for problem in problems:
+            typer.echo(f"problem: {problem}", err=True)
+        raise typer.Exit(1)
+    typer.echo("everything that fovea needs is here")
+
+
+def _check_minis() -> list[str]:
+    """Load the embedded models and ask them one question."""
+    import numpy as np
+
+    from fovea.errors import FoveaError
+    from fovea.recipes import load
+
+    try:
+        grounder = load("fgvp", "mini", device="cpu")
+        picture = np.zeros((64, 64, 3), np.uint8)
+        picture[16:48, 16:48] = 255
+        grounder.find(picture, "the object", boxes=[[16, 16, 48, 48]])
+    except FoveaError as error:
+        return [f"the embedded models do not work: {error}"]
+    typer.echo("  embedded models: they load and answer")
+    return []
+
+
+def _cached(name: str) -> bool:
+    """Whether a hub model is in the local cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)

@@ -1,0 +1,100 @@
+"""``fovea find``: which region does an expression mean?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fovea.cli.options import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelsOption,
+    OutOption,
+    PictureArgument,
+    RecipeOption,
+)
+
+if TYPE_CHECKING:
+    from fovea.grounder import Grounding
+
+NAME = "find"
+
+
+def run(
+    picture: PictureArgument,
+    expressions: Annotated[
+        list[str], typer.Argument(metavar="EXPRESSION...", help="What to find.", show_default=False)
+    ],
+    recipe: RecipeOption = "fgvp",
+    proposals: Annotated[
+        str,
+        typer.Option("--proposals", metavar="grid|FILE", help="Where it could be: SAM's grid, or a file with boxes."),
+    ] = "grid",
+    models: ModelsOption = "mini",
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            "--explain", metavar="FILE", help="Write a page that shows how the answer came about.", show_default=False
+        ),
+    ] = None,
+    min_score: Annotated[
+        float, typer.Option("--min-score", min=0, max=1, help="Below this share the answer is: absent.")
+    ] = 0.0,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+) -> None:
+    """Find what expressions mean in a picture."""
+    from fovea.files import write_atomically
+    from fovea.pictures import open_picture
+    from fovea.proposers.given import regions_from_file
+    from fovea.recipes import load
+
+    opened = open_picture(picture)
+    regions = None if proposals == "grid" else regions_from_file(proposals, opened)
+    grounder = load(recipe, models, device=device, dtype=dtype)
+    grounding = grounder.ground(opened, expressions, regions=regions, min_score=min_score, explain=explain is not None)
+    if out is not None:
+        _write_overlay(grounding, out)
+    if explain is not None:
+        from fovea.exports.explain import explanation
+
+        write_atomically(explain, explanation(grounding))
+    for note in dict.fromkeys(note for answer in grounding.answers for note in answer.notes):
+        typer.echo(f"note: {note}", err=True)
+    if as_json:
+        from fovea.exports.documents import answers_document
+
+        typer.echo(json.dumps(answers_document(grounding)))
+        return
+    _print(grounding)
+    for path in filter(None, (out, explain)):
+        typer.echo(f"wrote {path}")
+
+
+def _write_overlay(grounding: Grounding, out: Path) -> None:
+    from fovea.exports.overlay import Outline, draw_overlay, to_bytes
+    from fovea.files import write_atomically
+
+    outlines = [Outline(a.box, a.mask, a.expression) for a in grounding.answers if a.box is not None]
+    write_atomically(out, to_bytes(draw_overlay(grounding.picture, outlines), out.suffix))
+
+
+def _print(grounding: Grounding) -> None:
+    provenance = grounding.answers[0].provenance
+    for answer in grounding.answers:
+        if answer.box is None:
+            typer.echo(f"{answer.expression}: absent")
+        else:
+            box = ", ".join(f"{value:.0f}" for value in answer.box)
+            typer.echo(f"{answer.expression}: [{box}]  score {answer.score:.2f}")
+    typer.echo(
+        f"{provenance.count} proposals from {provenance.proposals}; "
+        f"recipe {provenance.recipe}, models {provenance.models}; "
+        f"{sum(grounding.seconds.values()):.2f} s"
+    )

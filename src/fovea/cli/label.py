@@ -1,0 +1,69 @@
+"""``fovea label``: what is this region called?"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from fovea.cli.options import (
+    BoxesOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    MaskOption,
+    ModelsOption,
+    OutOption,
+    PictureArgument,
+    PointOption,
+    RecipeOption,
+)
+
+NAME = "label"
+
+
+def run(
+    picture: PictureArgument,
+    labels: Annotated[str, typer.Option("--labels", metavar="A,B,...", help="Candidate names.", show_default=False)],
+    boxes: BoxesOption = None,
+    mask: MaskOption = None,
+    point: PointOption = None,
+    grid: Annotated[bool, typer.Option("--grid", help="Name everything that SAM's grid finds.")] = False,
+    recipe: RecipeOption = "fgvp",
+    models: ModelsOption = "mini",
+    top: Annotated[int, typer.Option("--top", min=1, help="Names to show per region.")] = 3,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+) -> None:
+    """Name regions of a picture."""
+    from fovea.answers import Provenance
+    from fovea.cli.regions_input import named_regions
+    from fovea.pictures import open_picture
+    from fovea.recipes import load
+
+    opened = open_picture(picture)
+    grounder = load(recipe, models, device=device, dtype=dtype)
+    regions = named_regions(opened, grounder, boxes, mask, point, grid)
+    names = [name.strip() for name in labels.split(",") if name.strip()]
+    results = grounder.label(opened, names, regions=regions, top=top)
+    if out is not None:
+        from fovea.exports.overlay import Outline, draw_overlay, to_bytes
+        from fovea.files import write_atomically
+
+        outlines = [Outline(r.box, r.mask, f"{r.labels[0][0]} {r.labels[0][1]:.2f}") for r in results]
+        write_atomically(out, to_bytes(draw_overlay(opened, outlines), out.suffix))
+    if as_json:
+        from fovea.exports.documents import labels_document
+
+        provenance = Provenance(grounder.recipe, grounder.models, regions.source, len(regions))
+        typer.echo(json.dumps(labels_document(opened, results, provenance)))
+        return
+    for result in results:
+        box = ", ".join(f"{value:.0f}" for value in result.box)
+        typer.echo(f"[{box}]  " + "  ".join(f"{name} {score:.2f}" for name, score in result.labels))
+    typer.echo(f"{len(results)} regions from {regions.source}; recipe {grounder.recipe}, models {grounder.models}")
+    if out is not None:
+        typer.echo(f"wrote {out}")

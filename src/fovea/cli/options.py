@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PictureArgument = Annotated[Path, typer.Argument(metavar="PICTURE", help="The picture.", show_default=False)]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="A recipe, or visual prompts joined by +, such as crop+D4.", metavar="NAME")
+]
+ModelsOption = Annotated[
+    str,
+    typer.Option("--models", help="mini, photo, photo-small, or directories and hub names of a CLIP and a SAM."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+BoxesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--boxes", metavar="FILE", help="JSON with boxes: [x1,y1,x2,y2] rows, detections, COCO.", show_default=False
+    ),
+]
+MaskOption = Annotated[
+    Path | None, typer.Option("--mask", metavar="FILE", help="Picture of the mask, white on black.", show_default=False)
+]
+PointOption = Annotated[
+    list[str] | None,
+    typer.Option("--point", metavar="X,Y", help="A point in pixels; may be given several times.", show_default=False),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write the picture with what was found drawn on it.", show_default=False
+    ),
+]

@@ -1,0 +1,41 @@
+"""``fovea train``: train one of the embedded models anew."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NAME = "train"
+
+
+def run(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="mini-clip-resnet, mini-clip or mini-sam.", show_default=False)
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="JSON that overrides single settings.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Checkpoints, log and model; runs/NAME by default.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the settings and train nothing.")] = False,
+) -> None:
+    """Train an embedded model. A run that was stopped goes on where its last checkpoint stands."""
+    from fovea.training.recipes import resolve_training
+
+    training = resolve_training(name, config)
+    directory = out or Path("runs") / name
+    if dry_run:
+        typer.echo(training.describe(directory))
+        return
+    # Every line of the log carries the time that is left.
+    logging.getLogger("fovea").setLevel(logging.INFO)
+    training.run(directory)
+    typer.echo(f"the model is in {directory / 'model'}")

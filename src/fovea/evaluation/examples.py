@@ -1,0 +1,115 @@
+"""What recipes are measured on: pictures with regions and expressions that mean one of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from fovea.errors import DataError
+from fovea.pictures import PictureSource
+from fovea.regions import Regions, rle_from_json
+from fovea.scenes.export import glyphs_named
+from fovea.scenes.scene import compose
+
+
+@dataclass(frozen=True)
+class Query:
+    """An expression, its kind, and the index of the region it means."""
+
+    text: str
+    kind: str
+    target: int
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One picture.
+
+    Attributes:
+        key: names it in result files.
+        picture: what :func:`fovea.open_picture` takes.
+        truth: the annotated regions, with masks where the data has them.
+        queries: what is asked.
+    """
+
+    key: str
+    picture: PictureSource
+    truth: Regions
+    queries: tuple[Query, ...]
+
+
+class _Composed(Sequence[Example]):
+    """Scenes composed when they are asked for."""
+
+    def __init__(self, seed: int, count: int, names: str) -> None:
+        self.seed, self.total, self.glyphs = seed, count, glyphs_named(names)
+
+    def __len__(self) -> int:
+        return self.total
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self.total))]
+        if not 0 <= index < self.total:
+            raise IndexError(index)
+        scene = compose(self.seed + index, glyphs=self.glyphs)
+        queries = tuple(Query(e.text, e.kind, e.target) for e in scene.expressions)
+        return Example(str(scene.seed), scene.pixels, Regions.from_masks(scene.masks, "ground-truth"), queries)
+
+
+def composed_examples(seed: int, count: int, names: str = "train") -> Sequence[Example]:
+    """Scenes ``seed`` to ``seed + count - 1``, composed on the fly."""
+    return _Composed(seed, count, names)
+
+
+def read_examples(directory: Path, limit: int | None = None) -> Sequence[Example]:
+    """What :func:`fovea.scenes.export.write_scenes` wrote.
+
+    Args:
+        directory: with ``images/``, ``refs.jsonl`` and ``instances.json``.
+        limit: how many pictures to read at most.
+
+    Raises:
+        DataError: a file is missing or broken.
+    """
+    try:
+        lines = [json.loads(line) for line in (directory / "refs.jsonl").read_text(encoding="utf-8").splitlines()]
+        instances = json.loads((directory / "instances.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{directory} holds no scenes", "write some with: fovea scenes DIR") from error
+    except ValueError as error:
+        raise DataError(f"the annotations in {directory} are broken: {error}") from error
+    annotations: dict[int, list[dict[str, Any]]] = {}
+    for row in instances["annotations"]:
+        annotations.setdefault(row["image_id"], []).append(row)
+    refs: dict[int, list[dict[str, Any]]] = {}
+    for line in lines:
+        refs.setdefault(line["image_id"], []).append(line)
+    images = [image for image in instances["images"] if image["id"] in refs][:limit]
+    return [_example(directory, image, annotations[image["id"]], refs[image["id"]]) for image in images]
+
+
+def _example(
+    directory: Path, image: dict[str, Any], annotations: list[dict[str, Any]], refs: list[dict[str, Any]]
+) -> Example:
+    boxes = np.array([row["bbox"] for row in annotations], np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    truth = Regions.from_boxes(boxes, (image["width"], image["height"]), "ground-truth")
+    truth = truth.with_masks([rle_from_json(row["segmentation"]) for row in annotations])
+    place = {row["id"]: index for index, row in enumerate(annotations)}
+    queries = tuple(
+        Query(sentence["raw"], sentence.get("kind", "expression"), place[ref["ann_id"]])
+        for ref in refs
+        for sentence in ref["sentences"]
+    )
+    name = Path(image["file_name"]).name
+    return Example(str(image["id"]), directory / "images" / name, truth, queries)

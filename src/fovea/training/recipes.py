@@ -1,0 +1,84 @@
+"""The trainings by name, with the settings that the shipped weights were made with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fovea.errors import DataError, ExpressionError, MissingExtraError
+from fovea.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that can be run.
+
+    Attributes:
+        name: of the mini.
+        settings: how long and how fast.
+        build: makes the objective from the seed.
+    """
+
+    name: str
+    settings: TrainSettings
+    build: Callable[[int], object]
+
+    def describe(self, directory: Path) -> str:
+        """What would be run."""
+        settings = json.dumps(dataclasses.asdict(self.settings), indent=1)
+        return f"{self.name}, into {directory}, with the settings\n{settings}"
+
+    def run(self, directory: Path) -> None:
+        """Run it to its end, from its last checkpoint where there is one."""
+        try:
+            from fovea.training.loop import train
+        except ImportError as error:
+            raise MissingExtraError("training", "train") from error
+        train(self.build(self.settings.seed), self.settings, directory)  # type: ignore[arg-type]
+
+
+def _clip_resnet(seed: int) -> object:
+    from fovea.training.clip_objective import ClipResnetObjective
+
+    return ClipResnetObjective(seed)
+
+
+def _sam(seed: int) -> object:
+    from fovea.training.sam_objective import SamObjective
+
+    return SamObjective(seed)
+
+
+#: Every training by name.
+TRAININGS: dict[str, Training] = {
+    training.name: training
+    for training in (
+        Training("mini-clip-resnet", TrainSettings(steps=2500, batch_size=64, lr=2e-3), _clip_resnet),
+        Training("mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, warmup=150, log_every=50), _sam),
+    )
+}
+
+
+def resolve_training(name: str, config: Path | None = None) -> Training:
+    """A training by name, with single settings replaced by those of a JSON file.
+
+    Raises:
+        ExpressionError: there is no such training.
+        DataError: the file is missing, no JSON, or names an unknown setting.
+    """
+    if name not in TRAININGS:
+        raise ExpressionError(f"there is no training called {name!r}", f"known are {', '.join(TRAININGS)}")
+    training = TRAININGS[name]
+    if config is None:
+        return training
+    try:
+        changes = json.loads(config.read_text(encoding="utf-8"))
+        return dataclasses.replace(training, settings=dataclasses.replace(training.settings, **changes))
+    except OSError as error:
+        raise DataError(f"{config} cannot be read", "check the path") from error
+    except (ValueError, TypeError) as error:
+        known = ", ".join(field.name for field in dataclasses.fields(TrainSettings))
+        raise DataError(f"{config} is no set of training settings: {error}", f"known are {known}") from error

@@ -1,0 +1,48 @@
+"""What several test folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+from transformers import SamConfig, SamModel
+
+
+def _tiny_sam() -> SamModel:
+    """A SAM of 64 px with random weights, spread so that masks have both signs and follow their prompts."""
+    config = SamConfig(
+        vision_config={
+            "image_size": 64,
+            "patch_size": 8,
+            "hidden_size": 16,
+            "mlp_dim": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "output_channels": 16,
+            "window_size": 0,
+            "global_attn_indexes": [0],
+            "num_pos_feats": 8,
+        },
+        prompt_encoder_config={
+            "hidden_size": 16,
+            "image_size": 64,
+            "patch_size": 8,
+            "image_embedding_size": 8,
+            "mask_input_channels": 4,
+        },
+        mask_decoder_config={"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+    )
+    model = SamModel(config)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=1.5 / parameter[0].numel() ** 0.5, generator=generator)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_sam() -> Callable[[], SamModel]:
+    """Builds a small SAM; always the same one."""
+    return _tiny_sam
