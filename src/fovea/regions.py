@@ -306,7 +306,7 @@ class Regions:
         Raises:
             RegionError: a box makes no sense, or masks have another size.
         """
-        sources: Sequence[Any] = detections.data.get("source", [])
+        sources = list(detections.data.get("source", []))
         mask = detections.mask
         return cls(
             _checked_boxes(detections.xyxy, size),

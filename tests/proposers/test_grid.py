@@ -60,11 +60,28 @@ def test_suppression_matches(threshold: float) -> None:
     np.testing.assert_array_equal(kept, golden[f"nms_keep_{threshold}"])
 
 
+def test_suppression_at_the_threshold_and_of_nothing() -> None:
+    boxes = np.array([[0, 0, 2, 1], [0, 0, 1, 1], [0, 0, 2, 1]], np.float32)
+    # The second box has an IoU of exactly 0.5 with the others; the third equals the first and comes later.
+    assert suppress(boxes, np.array([0.5, 0.9, 0.5]), 0.5).tolist() == [1, 0]
+    assert suppress(boxes, np.array([0.5, 0.9, 0.5]), 0.49).tolist() == [1]
+    assert suppress(np.zeros((0, 4)), np.zeros(0), 0.5).tolist() == []
+
+
 @pytest.mark.parametrize("offset", [0.7, 1.0])
 def test_stability_matches(offset: float) -> None:
     golden = np.load(GOLDEN / "nms_grid.npz")
     found = stability(torch.from_numpy(golden["stability_logits"]), offset)
     np.testing.assert_allclose(found, golden[f"stability_off{offset}"], atol=1e-6)
+
+
+def test_overlap_is_measured_as_the_released_program_does() -> None:
+    low = torch.full((1, 2, 16, 16), -9.0)
+    low[0, 0, :, :4] = low[0, 1, :, :3] = 9.0
+    batch = MaskLogits(low, torch.tensor([[0.95, 0.9]]))
+    # With the last pixel inclusive the boxes are 3 and 2 wide: an IoU of 0.67 instead of 0.75.
+    assert len(collect([batch], (16, 16), 16, GridSettings(max_overlap=0.7))) == 2
+    assert len(collect([batch], (16, 16), 16, GridSettings(max_overlap=0.6))) == 1
 
 
 def test_no_masks_is_an_answer() -> None:

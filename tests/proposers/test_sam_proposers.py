@@ -91,7 +91,11 @@ def test_points_give_a_region_each(segmenter: SamSegmenter, picture: Picture) ->
     assert regions_at(picture, POINTS.copy(), segmenter, cache) is found
 
 
-def test_where_sam_sees_nothing_the_region_is_the_pixel(tiny_sam: Callable[[], SamModel], picture: Picture) -> None:
+@pytest.mark.parametrize("pixels", [1, 2**24])
+def test_where_sam_sees_nothing_the_region_is_the_pixel(
+    tiny_sam: Callable[[], SamModel], picture: Picture, pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fovea.backbones.sam._PIXELS", pixels)
     model = tiny_sam()
     for network in model.mask_decoder.output_hypernetworks_mlps:
         for parameter in network.parameters():

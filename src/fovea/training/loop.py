@@ -97,8 +97,9 @@ class _Run:
     def _resume(self, optimizer: torch.optim.Optimizer) -> None:
         if not self._path.exists():
             return
-        saved = torch.load(self._path, weights_only=True, map_location=self.accelerator.device)
-        self.step, self.seconds, self.average = saved["step"], saved["seconds"], saved["average"]
+        saved = torch.load(self._path, weights_only=True, map_location="cpu")
+        self.step, self.seconds = saved["step"], saved["seconds"]
+        self.average = {key: value.to(self.accelerator.device) for key, value in saved["average"].items()}
         self.bare.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
         log.info("resumed at step %d of %d", self.step, self.settings.steps)
@@ -172,14 +173,17 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
     start, before = run.step, run.seconds
     begun = saved_at = time.monotonic()
     totals: Counter[str] = Counter()
+    counted = 0
     run.module.train()
     for batch in run.batches():
         totals.update(run.advance(batch))
+        counted += 1
         now = time.monotonic()
         run.seconds = before + now - begun
         if run.step % settings.log_every == 0 and main:
-            row = {key: round(value / settings.log_every, 4) for key, value in totals.items()}
+            row = {key: round(value / counted, 4) for key, value in totals.items()}
             totals.clear()
+            counted = 0
             record.add({"step": run.step, "minutes": round(run.seconds / 60, 2), **row})
             left = (now - begun) / (run.step - start) * (settings.steps - run.step)
             log.info(_line(run.step, settings.steps, row, left))
