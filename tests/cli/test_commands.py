@@ -1,0 +1,164 @@
+"""The command line as scripts see it: documents, exit statuses, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fovea.scenes.export import write_scenes
+from fovea.scenes.scene import compose
+
+SEED = 1_000_010
+
+
+def fovea(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fovea.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("scenes")
+    write_scenes(path, 2, SEED)
+    return path
+
+
+@pytest.fixture(scope="module")
+def picture(folder: Path) -> Path:
+    return folder / "images" / f"scene_{SEED:08d}.png"
+
+
+@pytest.fixture(scope="module")
+def boxes(folder: Path) -> Path:
+    path = folder / "boxes.json"
+    path.write_text(json.dumps(compose(SEED).boxes.tolist()))
+    return path
+
+
+def test_find_prints_one_document(picture: Path, tmp_path: Path) -> None:
+    name = compose(SEED).things[0].name
+    overlay, report = tmp_path / "a" / "overlay.png", tmp_path / "report.html"
+    done = fovea("find", picture, f"the {name}", "<b>odd</b>", "--json", "--out", overlay, "--explain", report)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert list(document) == ["recipe", "models", "picture", "proposals", "answers"]
+    assert document["picture"] == {"path": str(picture), "width": 256, "height": 256}
+    assert document["proposals"]["source"] == "sam-grid"
+    assert [answer["expression"] for answer in document["answers"]] == [f"the {name}", "<b>odd</b>"]
+    for answer in document["answers"]:
+        assert set(answer) == {"expression", "status", "box", "mask", "score", "seconds"}
+        assert answer["mask"]["size"] == [256, 256]
+    assert Image.open(overlay).size == (512, 512)
+    page = report.read_text()
+    assert "<script" not in page
+    assert "<b>odd" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "do not know 'b'" in done.stderr or "'odd'" in done.stderr
+
+
+def test_find_with_given_boxes(picture: Path, boxes: Path) -> None:
+    done = fovea("find", picture, "the object", "--proposals", boxes, "--recipe", "crop", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["proposals"] == {"source": "file", "count": len(compose(SEED).things)}
+
+
+def test_label_by_boxes_and_points(picture: Path, boxes: Path) -> None:
+    scene = compose(SEED)
+    names = ",".join(sorted({thing.name for thing in scene.things}))
+    done = fovea("label", picture, "--labels", names, "--boxes", boxes, "--json")
+    assert done.returncode == 0, done.stderr
+    regions = json.loads(done.stdout)["regions"]
+    assert len(regions) == len(scene.things)
+    assert set(regions[0]) == {"box", "mask", "labels"}
+    assert set(regions[0]["labels"][0]) == {"name", "score"}
+    ys, xs = np.nonzero(scene.masks[0])
+    done = fovea("label", picture, "--labels", names, "--point", f"{xs[len(xs) // 2]},{ys[len(ys) // 2]}")
+    assert done.returncode == 0, done.stderr
+    assert "1 regions from sam-points" in done.stdout
+
+
+def test_mark_draws_files(picture: Path, boxes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "marked.png"
+    done = fovea("mark", picture, "--style", "C1", "--boxes", boxes, "--out", out)
+    assert done.returncode == 0, done.stderr
+    written = sorted(tmp_path.iterdir())
+    assert len(written) == len(compose(SEED).things)
+    marked = np.asarray(Image.open(written[0]).convert("RGB")).astype(int)
+    original = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    changed = np.abs(marked - original).sum(-1) > 60
+    assert 0 < changed.mean() < 0.2
+
+
+def test_scenes_and_evaluate(tmp_path: Path) -> None:
+    assert fovea("scenes", tmp_path / "s", "--count", 2, "--seed", SEED, "--size", 128).returncode == 0
+    assert {path.name for path in (tmp_path / "s").iterdir()} == {"images", "refs.jsonl", "instances.json"}
+    rows = tmp_path / "rows.jsonl"
+    arguments = ("evaluate", "scenes", "--data", tmp_path / "s", "--recipe", "crop", "--out", rows, "--json")
+    first = fovea(*arguments)
+    assert first.returncode == 0, first.stderr
+    document = json.loads(first.stdout)
+    assert set(document) == {"benchmark", "recipe", "n", "metrics", "provenance"}
+    assert document["provenance"]["proposals"] == "ground-truth"
+    # A second run finds everything done, also behind a line that was cut off.
+    lines = rows.read_text()
+    rows.write_text(lines + lines[:40])
+    assert json.loads(fovea(*arguments).stdout) == document
+    assert rows.read_text() == lines
+    other = fovea(*arguments[:-5], "--recipe", "C1", "--out", rows)
+    assert other.returncode == 1
+    assert "holds results of recipe crop" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("find", "missing.png", "x"), "there is no picture"),
+        (("find", "{picture}", "x", "--recipe", "nonsense"), "there is no recipe called 'nonsense'"),
+        (("find", "{picture}", "x", "--models", "no-such/model"), "no model hub can be reached"),
+        (("find", "{picture}", "x", "--dtype", "int3"), "there is no dtype"),
+        (("find", "{picture}", "x", "--device", "cuda:77"), "the device 'cuda:77' is not there"),
+        (("find", "{picture}", " "), "is empty"),
+        (("find", "{picture}", "x", "--proposals", "missing.json"), "cannot be read"),
+        (("find", "{picture}", "x", "--recipe", "crop", "--out", "/dev/null/x.png"), "cannot be written"),
+        (("label", "{picture}", "--labels", "a"), "no region is named"),
+        (("label", "{picture}", "--labels", "a", "--point", "1;2"), "is no point"),
+        (("mark", "{picture}", "--style", "Z9", "--out", "x.png", "--point", "1,1"), "there is no visual prompt"),
+        (("evaluate", "imagenet"), "there is no benchmark"),
+        (("evaluate", "scenes", "--data", "nowhere"), "holds no scenes"),
+        (("train", "gpt"), "there is no training"),
+        (("scenes", "{folder}/x", "--names", "greek"), "there is no set of names"),
+    ],
+)
+def test_errors_are_one_line(arguments: tuple[str, ...], message: str, picture: Path, folder: Path) -> None:
+    filled = [argument.format(picture=picture, folder=folder) for argument in arguments]
+    done = fovea(*filled, cwd=folder)
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("fovea: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_wrong_usage_is_status_2() -> None:
+    assert fovea("find").returncode == 2
+    assert fovea("nonsense").returncode == 2
+
+
+def test_recipes_and_doctor() -> None:
+    assert "fgvp" in fovea("recipes").stdout
+    done = fovea("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "they load and answer" in done.stdout
+
+
+def test_train_shows_its_settings() -> None:
+    done = fovea("train", "mini-sam", "--dry-run")
+    assert done.returncode == 0
+    assert '"steps"' in done.stdout

@@ -1,0 +1,87 @@
+"""Reading the matrix: columns, rows, absence, and the score arithmetic of the released programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fovea.answers import Provenance, ScoreMatrix, read_columns, read_rows, softmax
+from fovea.regions import Regions
+from fovea.scorers.marked_clip import sum_logits
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "fgvp" / "scores.npz")
+PROVENANCE = Provenance("r", "m", "given", 2)
+
+
+def matrix(values: list[list[float]]) -> ScoreMatrix:
+    array = np.array(values, np.float32).reshape(len(values), -1)
+    boxes = [[i, 0, i + 1, 5] for i in range(len(values))]
+    texts = tuple(f"text {i}" for i in range(array.shape[1]))
+    return ScoreMatrix(array, Regions.from_boxes(boxes, (20, 10)), texts)
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_summed_logits_and_shares_match_the_released_programs(models: int) -> None:
+    def unit(rows: np.ndarray) -> np.ndarray:
+        return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+    pictures, texts, scales = [], [], []
+    for k in range(models):
+        # Rows are recorded prompt by prompt: four visual prompts of five boxes.
+        for prompt in unit(GOLDEN[f"image_features_{k}"]).reshape(4, 5, -1):
+            pictures.append(prompt)
+            texts.append(unit(GOLDEN[f"text_features_{k}"])[:1])
+            scales.append(float(GOLDEN[f"logit_scale_{k}"]))
+    for stored_as_log in (False, True):
+        used = [float(np.exp(s)) for s in scales] if stored_as_log else scales
+        logits = sum_logits(pictures, texts, used)[:, 0]
+        if np.allclose(logits, GOLDEN[f"scores_sum_models{models}"], atol=1e-3, rtol=1e-4):
+            break
+    else:
+        pytest.fail("the sum of logits differs from the recorded one")
+    np.testing.assert_allclose(softmax(logits, 0), GOLDEN[f"probs_sum_models{models}"], atol=1e-5)
+
+
+def test_columns_find_and_rows_name() -> None:
+    table = matrix([[2.0, 1.0], [0.0, 5.0]])
+    answers = read_columns(table, PROVENANCE, seconds=0.5)
+    assert [answer.region for answer in answers] == [0, 1]
+    assert answers[0].box == (0.0, 0.0, 1.0, 5.0)
+    assert answers[1].score == pytest.approx(1 / (1 + np.exp(-4)))
+    labels = read_rows(table, PROVENANCE, top=1)
+    assert [result.labels[0][0] for result in labels] == ["text 0", "text 1"]
+
+
+def test_json_has_exactly_the_stable_keys() -> None:
+    found = read_columns(matrix([[1.0], [0.0]]), PROVENANCE, seconds=0.1)[0].to_json()
+    assert list(found) == ["expression", "status", "box", "mask", "score", "seconds"]
+    assert (found["status"], found["mask"]) == ("found", None)
+
+
+def test_nothing_proposed_is_absent() -> None:
+    empty = ScoreMatrix(np.zeros((0, 2), np.float32), Regions.empty((5, 5)), ("a", "b"))
+    for answer in read_columns(empty, PROVENANCE, seconds=0.0):
+        assert (answer.status, answer.box, answer.mask, answer.region, answer.score) == ("absent", None, None, None, 0.0)
+    assert read_rows(empty, PROVENANCE) == []
+    assert empty.over_regions().shape == (0, 2)
+
+
+def test_a_low_share_is_absent_on_request() -> None:
+    table = matrix([[0.0], [0.1]])
+    assert read_columns(table, PROVENANCE, seconds=0, min_score=0.6)[0].status == "absent"
+    assert read_columns(table, PROVENANCE, seconds=0, min_score=0.5)[0].status == "found"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.floats(-300, 300), min_size=3, max_size=3), min_size=1, max_size=6), st.permutations(range(3)))
+def test_permuting_texts_permutes_answers_only(values: list[list[float]], order: list[int]) -> None:
+    table = matrix(values)
+    shuffled = ScoreMatrix(table.values[:, order], table.regions, tuple(table.texts[i] for i in order))
+    answers = {a.expression: (a.region, a.score) for a in read_columns(table, PROVENANCE, seconds=0)}
+    assert answers == {a.expression: (a.region, a.score) for a in read_columns(shuffled, PROVENANCE, seconds=0)}
+    np.testing.assert_allclose(table.over_regions().sum(0), 1)
+    np.testing.assert_allclose(table.over_texts().sum(1), 1)
