@@ -47,7 +47,9 @@ def test_bytes_are_counted_inside_of_containers() -> None:
         array: np.ndarray
 
     cache = FeatureCache()
-    cache.get_or_compute("x", lambda: [torch.zeros(4, dtype=torch.float32), {"k": Holder(np.zeros(3, np.float64))}, b"12"])
+    cache.get_or_compute(
+        "x", lambda: [torch.zeros(4, dtype=torch.float32), {"k": Holder(np.zeros(3, np.float64))}, b"12"]
+    )
     assert cache.stats.nbytes == 16 + 24 + 2
 
 

@@ -158,6 +158,8 @@ def test_eight_threads_share_a_grounder() -> None:
 def test_importing_fovea_is_light() -> None:
     import subprocess
 
-    code = "import sys, fovea, fovea.cli.main; print([m for m in ('torch', 'transformers', 'scipy') if m in sys.modules])"
+    code = (
+        "import sys, fovea, fovea.cli.main; print([m for m in ('torch', 'transformers', 'scipy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

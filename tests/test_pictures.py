@@ -52,7 +52,9 @@ def test_exif_orientation_is_undone(orientation: int) -> None:
     np.testing.assert_array_equal(open_picture(encoded(stored, exif=exif)).pixels, RAMP)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16"]
+)
 def test_every_mode_becomes_rgb(mode: str) -> None:
     gray = Image.fromarray(RAMP[..., 0])
     image = Image.new("I;16", (12, 8), 300) if mode == "I;16" else gray.convert(mode) if mode != "LAB" else None

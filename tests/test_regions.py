@@ -36,9 +36,7 @@ def test_masks_survive_encoding(masks: np.ndarray) -> None:
 @settings(max_examples=60, deadline=None)
 @given(MASKS, MASKS)
 def test_mask_overlaps_are_what_counting_gives(first: np.ndarray, second: np.ndarray) -> None:
-    expected = [
-        [(a & b).sum() / (a | b).sum() if (a | b).any() else 0.0 for b in second] for a in first
-    ]
+    expected = [[(a & b).sum() / (a | b).sum() if (a | b).any() else 0.0 for b in second] for a in first]
     np.testing.assert_allclose(mask_iou(encode_masks(first), encode_masks(second)), expected, atol=1e-6)
 
 

@@ -41,9 +41,9 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
             CLIPConfig(text_config=text, vision_config=tower(image_size=32, patch_size=8), projection_dim=16)
         ).save_pretrained(path)
     elif request.param == "siglip":
-        SiglipModel(
-            SiglipConfig(text_config=text, vision_config=tower(image_size=32, patch_size=8))
-        ).save_pretrained(path)
+        SiglipModel(SiglipConfig(text_config=text, vision_config=tower(image_size=32, patch_size=8))).save_pretrained(
+            path
+        )
         (path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
     else:
         config = ClipResnetConfig((1, 1), 8, 32, 16, CONTEXT_LENGTH, words, 32, 2, 2)

@@ -74,7 +74,10 @@ def read(text: str, things: list[Thing]) -> int:
     if match := re.fullmatch(r"(.+) between the (.+) and the (.+)", body):
         a, b = middle(things[only(things, match[2])]), middle(things[only(things, match[3])])
         return best(
-            [t if named(t, match[1]) and t.name not in (match[2], match[3]) else Thing("-", None, t.box) for t in things],
+            [
+                t if named(t, match[1]) and t.name not in (match[2], match[3]) else Thing("-", None, t.box)
+                for t in things
+            ],
             match[1],
             lambda t: -np.linalg.norm(middle(t) - a) - np.linalg.norm(middle(t) - b) if t.name != "-" else -9.0,
         )

@@ -30,8 +30,8 @@ MaskChoice = Literal["single", "first", "last", "best_iou"]
 # Prompts decoded in one pass.
 _CHUNK = 64
 
-# Most pixels of logits that are brought to the picture's size at once: 64 MiB of float32.
-_PIXELS = 2**24
+# Most pixels of logits that are brought to the picture's size at once: 16 MiB of float32, about what caches hold.
+_PIXELS = 2**22
 
 
 @dataclass(frozen=True, eq=False)

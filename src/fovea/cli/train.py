@@ -12,9 +12,7 @@ NAME = "train"
 
 
 def run(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="mini-clip-resnet or mini-sam.", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="mini-clip-resnet or mini-sam.", show_default=False)],
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="JSON that overrides single settings.", show_default=False),
@@ -24,6 +22,10 @@ def run(
         typer.Option(
             "--out", metavar="DIR", help="Checkpoints, log and model; runs/NAME by default.", show_default=False
         ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Start from this model instead of at random.", show_default=False),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the settings and train nothing.")] = False,
 ) -> None:
@@ -37,5 +39,5 @@ def run(
         return
     # Every line of the log carries the time that is left.
     logging.getLogger("fovea").setLevel(logging.INFO)
-    training.run(directory)
+    training.run(directory, start)
     typer.echo(f"the model is in {directory / 'model'}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -134,6 +134,11 @@ class ClipResnetObjective:
         """See :func:`clip_loss`."""
         pooled, places, texts, scale = module(batch)
         return clip_loss(pooled, places, texts, scale, batch)
+
+    def start_from(self, directory: Path) -> None:
+        """Take the weights that :meth:`export` wrote."""
+        weights = load_file(directory / "model.safetensors")
+        self.module.clip.load_state_dict({key: value.float() for key, value in weights.items()})
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write ``config.json``, half-precision ``model.safetensors`` and the tokenizer."""

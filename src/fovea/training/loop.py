@@ -39,6 +39,10 @@ class Objective(Protocol):
         """The loss to minimise and its parts, for the log."""
         ...
 
+    def start_from(self, directory: Path) -> None:
+        """Take the weights of a model directory as the start."""
+        ...
+
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write the averaged weights as a model directory."""
         ...

@@ -7,9 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fovea.errors import DataError, ExpressionError, MissingExtraError
+from fovea.errors import CheckpointError, DataError, ExpressionError, MissingExtraError
 from fovea.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from fovea.training.loop import Objective
 
 
 @dataclass(frozen=True)
@@ -24,29 +28,40 @@ class Training:
 
     name: str
     settings: TrainSettings
-    build: Callable[[int], object]
+    build: Callable[[int], Objective]
 
     def describe(self, directory: Path) -> str:
         """What would be run."""
         settings = json.dumps(dataclasses.asdict(self.settings), indent=1)
         return f"{self.name}, into {directory}, with the settings\n{settings}"
 
-    def run(self, directory: Path) -> None:
-        """Run it to its end, from its last checkpoint where there is one."""
+    def run(self, directory: Path, start: Path | None = None) -> None:
+        """Run it to its end, from its last checkpoint where there is one.
+
+        Args:
+            directory: receives checkpoints, log and model.
+            start: a model directory whose weights a new run starts from, instead of random ones.
+        """
         try:
             from fovea.training.loop import train
         except ImportError as error:
             raise MissingExtraError("training", "train") from error
-        train(self.build(self.settings.seed), self.settings, directory)  # type: ignore[arg-type]
+        objective = self.build(self.settings.seed)
+        if start is not None:
+            try:
+                objective.start_from(start)
+            except (OSError, RuntimeError) as error:
+                raise CheckpointError(f"{start} holds no weights of {self.name}", "pass a model directory") from error
+        train(objective, self.settings, directory)
 
 
-def _clip_resnet(seed: int) -> object:
+def _clip_resnet(seed: int) -> Objective:
     from fovea.training.clip_objective import ClipResnetObjective
 
     return ClipResnetObjective(seed)
 
 
-def _sam(seed: int) -> object:
+def _sam(seed: int) -> Objective:
     from fovea.training.sam_objective import SamObjective
 
     return SamObjective(seed)

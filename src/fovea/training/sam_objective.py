@@ -144,6 +144,11 @@ class SamObjective:
         }
         return box_loss + point_loss + quality, parts
 
+    def start_from(self, directory: Path) -> None:
+        """Take the weights that :meth:`export` wrote."""
+        saved = SamModel.from_pretrained(directory, dtype=torch.float32)
+        self.module.sam.load_state_dict(saved.state_dict())
+
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write a Hugging Face directory in half precision."""
         sam = SamModel(mini_config())

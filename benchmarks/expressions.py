@@ -1,0 +1,48 @@
+"""Seven expressions on one picture against one: what is computed once must not be paid seven times.
+
+    python benchmarks/expressions.py
+
+Each round asks a fresh grounder, so that nothing is cached from before; rounds alternate, and the best of each counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+
+import fovea
+from fovea.grounder import Grounder
+from fovea.scenes.scene import compose
+
+
+def seconds(grounder: Grounder, pixels: object, expressions: list[str]) -> float:
+    begun = time.perf_counter()
+    grounder.find(pixels, expressions)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--models", default="mini")
+    parser.add_argument("--recipe", default="fgvp")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seed = next(s for s in range(1_000_000, 1_001_000) if len(compose(s, 64).expressions) >= 7)
+    scene = compose(seed)
+    texts = [expression.text for expression in scene.expressions[:7]]
+    one, seven = [], []
+    for _ in range(options.rounds):
+        for store, asked in ((one, texts[:1]), (seven, texts)):
+            grounder = fovea.load(options.recipe, options.models, device="cpu")
+            _ = grounder.segmenter
+            store.append(seconds(grounder, scene.pixels, asked))
+    print(f"one expression    {min(one) * 1e3:8.1f} ms")
+    print(f"seven expressions {min(seven) * 1e3:8.1f} ms")
+    print(f"ratio             {min(seven) / min(one):8.2f}")
+
+
+if __name__ == "__main__":
+    main()

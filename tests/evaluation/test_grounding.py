@@ -1,0 +1,124 @@
+"""The protocol of expressions: what counts as right, what chance is, and what survives a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fovea.answers import ScoreMatrix
+from fovea.cache import FeatureCache
+from fovea.errors import DataError
+from fovea.evaluation.examples import Example, Query, composed_examples, read_examples
+from fovea.evaluation.grounding import evaluate_grounding, summarise
+from fovea.grounder import Grounder
+from fovea.pictures import Picture
+from fovea.regions import Regions, box_iou
+from fovea.scenes.export import write_scenes
+from fovea.scorers import Evidence
+
+
+class Oracle:
+    """Knows the right region of every text; answers wrongly on request."""
+
+    needs_masks = False
+
+    def __init__(self, examples: Sequence[Example], wrong: str = "") -> None:
+        self.right = {(q.text, e.truth.key): q.target for e in examples for q in e.queries}
+        self.wrong = wrong
+        self.calls = 0
+
+    def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
+        self.calls += 1
+        values = np.zeros((len(regions), len(texts)), np.float32)
+        for column, text in enumerate(texts):
+            target = self.right[text, regions.key]
+            values[(target + (self.wrong in text if self.wrong else 0)) % len(regions), column] = 5
+        return ScoreMatrix(values, regions, tuple(texts))
+
+    def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
+        return []
+
+    def notes(self, text: str) -> tuple[str, ...]:
+        return ()
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[Example]:
+    return list(composed_examples(1_000_020, 4))
+
+
+def grounder(scorer: Oracle) -> Grounder:
+    return Grounder("oracle", "none", scorer, lambda: pytest.fail("no segmenter"))  # type: ignore[arg-type]
+
+
+def test_an_oracle_is_always_right(examples: list[Example]) -> None:
+    tool = grounder(Oracle(examples))
+    rows = evaluate_grounding(tool, examples, "ground-truth")
+    result = summarise("scenes", tool, rows, "ground-truth")
+    assert result["n"] == sum(len(example.queries) for example in examples) == result["metrics"]["all"]["n"]
+    assert all(metric["accuracy"] == 1 for metric in result["metrics"].values())
+    assert result["provenance"] == {"models": "none", "proposals": "ground-truth"}
+
+
+def test_wrong_answers_count_and_chance_is_the_share_of_right_boxes(examples: list[Example]) -> None:
+    tool = grounder(Oracle(examples, wrong="object"))
+    rows = evaluate_grounding(tool, examples, "ground-truth")
+    expected = [
+        (box_iou(e.truth.boxes, e.truth.boxes[[q.target]])[:, 0] > 0.5).mean() for e in examples for q in e.queries
+    ]
+    np.testing.assert_allclose([row["chance"] for row in rows], expected)
+    assert not any(row["correct"] for row in rows if "object" in row["expression"])
+    assert all(row["correct"] for row in rows if "object" not in row["expression"])
+
+
+def test_a_stopped_run_goes_on(examples: list[Example], tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "rows.jsonl"
+    complete = evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth", out)
+    whole = out.read_text()
+    lines = whole.splitlines(keepends=True)
+    out.write_text("".join(lines[:2]) + lines[2][:30])
+    scorer = Oracle(examples)
+    assert evaluate_grounding(grounder(scorer), examples, "ground-truth", out) == complete
+    assert scorer.calls == 2
+    assert out.read_text() == whole
+
+
+def test_results_of_other_models_are_not_continued(examples: list[Example], tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    evaluate_grounding(grounder(Oracle(examples)), examples[:1], "ground-truth", out)
+    other = Grounder("other", "none", Oracle(examples), lambda: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(DataError, match="recipe oracle"):
+        evaluate_grounding(other, examples, "ground-truth", out)
+
+
+def test_unknown_proposals_are_an_error(examples: list[Example]) -> None:
+    with pytest.raises(DataError, match="no proposals called 'magic'"):
+        evaluate_grounding(grounder(Oracle(examples)), examples, "magic")
+
+
+def test_scenes_on_disk_are_the_scenes_composed(examples: list[Example], tmp_path: Path) -> None:
+    write_scenes(tmp_path, 4, 1_000_020)
+    for read, made in zip(read_examples(tmp_path), examples, strict=True):
+        assert read.key == made.key
+        assert sorted(read.queries, key=str) == sorted(made.queries, key=str)
+        np.testing.assert_allclose(read.truth.boxes, made.truth.boxes, atol=1e-3)
+        np.testing.assert_array_equal(read.truth.dense_masks(), made.truth.dense_masks())
+    assert len(read_examples(tmp_path, 2)) == 2
+
+
+def test_broken_scenes_are_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no scenes"):
+        read_examples(tmp_path)
+    (tmp_path / "refs.jsonl").write_text("{")
+    (tmp_path / "instances.json").write_text("{}")
+    with pytest.raises(DataError, match="are broken"):
+        read_examples(tmp_path)
+
+
+def test_an_empty_query_list_is_no_row() -> None:
+    example = Example("0", np.zeros((9, 9, 3), np.uint8), Regions.empty((9, 9)), ())
+    assert evaluate_grounding(grounder(Oracle([])), [example], "ground-truth") == []
+    assert Query("a", "name", 0).target == 0

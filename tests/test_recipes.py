@@ -1,0 +1,93 @@
+"""The door: recipes by name, and real checkpoints in small, from directories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel, SamModel
+
+import fovea
+from fovea.errors import CheckpointError, ExpressionError
+from fovea.proposers.grid_settings import GridSettings
+from fovea.recipes import RECIPES, resolve_recipe
+from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+BOXES = [[2, 3, 30, 40], [30, 5, 60, 44], [10, 10, 50, 30]]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory, tiny_sam: Callable[[], SamModel]) -> Path:
+    """Random weights in the layout of real checkpoints: ``clip/`` and ``sam/``."""
+    path = tmp_path_factory.mktemp("models")
+    tokenizer = build_tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = sizes | {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT_LENGTH, "pad_token_id": 0}
+    text |= {"eos_token_id": len(tokenizer) - 1, "bos_token_id": len(tokenizer) - 2}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text, vision_config=sizes | {"image_size": 32, "patch_size": 8}, projection_dim=16)
+    CLIPModel(config).save_pretrained(path / "clip")
+    tokenizer.save_pretrained(path / "clip")
+    tiny_sam().save_pretrained(path / "sam")
+    return path
+
+
+def test_recipes_by_name() -> None:
+    assert [style.code for style in resolve_recipe("fgvp").styles] == ["P", "D4"]
+    assert [style.code for style in resolve_recipe("redcircle").styles] == ["P", "C1"]
+    assert [style.code for style in resolve_recipe("crop+blur-outside-mask+c1").styles] == ["P", "D4", "C1"]
+    with pytest.raises(ExpressionError, match="crop, redcircle, fgvp"):
+        resolve_recipe("nonsense")
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, "C4+B1"])
+def test_any_checkpoint_answers(recipe: str, directory: Path) -> None:
+    grounder = fovea.load(recipe, str(directory), device="cpu")
+    answers = grounder.find(PICTURE, ["the car", "the dog"], boxes=BOXES)
+    assert all(answer.status == "found" for answer in answers)
+    assert answers[0].provenance.models == str(directory)
+    masked = any(style.needs_masks for style in resolve_recipe(recipe).styles)
+    assert answers[0].provenance.proposals == ("given+sam-masks" if masked else "given")
+    assert (answers[0].mask is not None) == masked
+
+
+def test_batches_and_order_are_invisible(directory: Path) -> None:
+    grounder = fovea.load("fgvp", str(directory), device="cpu")
+    together = grounder.ground(PICTURE, ["the car", "the dog"], boxes=BOXES).matrix.values
+    turned = grounder.ground(PICTURE, ["the dog", "the car"], boxes=BOXES[::-1]).matrix.values
+    np.testing.assert_allclose(turned[::-1, ::-1], together, atol=1e-3)
+    alone = fovea.load("fgvp", str(directory), device="cpu").ground(PICTURE, "the dog", boxes=BOXES[1:2]).matrix.values
+    np.testing.assert_allclose(alone[0, 0], together[1, 1], atol=1e-3)
+
+
+def test_points_and_grid_reach_the_segmenter(directory: Path) -> None:
+    grounder = fovea.load("crop", str(directory), device="cpu")
+    grounder.grid = GridSettings(points_per_side=3, min_iou=-9, min_stability=0)
+    for answer in (
+        grounder.find(PICTURE, "the car", points=[[10, 10], [50, 20]])[0],
+        grounder.find(PICTURE, "the car")[0],
+    ):
+        assert answer.status == "found"
+        assert answer.mask is not None
+        assert answer.mask["size"] == [48, 64]
+    assert grounder.find(PICTURE, "the car")[0].provenance.proposals == "sam-grid"
+
+
+def test_half_precision_agrees(directory: Path) -> None:
+    full = fovea.load("crop", str(directory), device="cpu").ground(PICTURE, "the car", boxes=BOXES).matrix.values
+    half = fovea.load("crop", str(directory), device="cpu", dtype="bfloat16").ground(PICTURE, "the car", boxes=BOXES)
+    np.testing.assert_allclose(half.matrix.values, full, atol=1.0)
+
+
+def test_a_sam_is_no_clip_and_the_other_way_round(directory: Path) -> None:
+    from fovea.backbones.clip import load_clip
+    from fovea.backbones.sam import load_sam
+
+    with pytest.raises(CheckpointError, match="not a CLIP"):
+        load_clip(str(directory / "sam"))
+    with pytest.raises(CheckpointError):
+        load_sam(str(directory / "clip"))

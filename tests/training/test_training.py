@@ -1,0 +1,188 @@
+"""The loop on a toy objective, and the first steps of the real ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+pytest.importorskip("accelerate")
+
+from fovea.errors import DataError, ExpressionError
+from fovea.training.clip_objective import ClipResnetObjective, clip_loss
+from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL, ClipScenes
+from fovea.training.loop import train
+from fovea.training.optimizers import average, cosine_share
+from fovea.training.recipes import TRAININGS, resolve_training
+from fovea.training.sam_objective import SamObjective
+from fovea.training.sam_scenes import NOWHERE, SamScenes
+from fovea.training.settings import TrainSettings
+
+
+class Line(Dataset[dict[str, Any]]):
+    """Points of y = 3 x + 1."""
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        x = np.random.default_rng(step).normal(size=(16, 1)).astype(np.float32)
+        return {"x": x, "y": 3 * x + 1}
+
+
+class LineObjective:
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.module = nn.Linear(1, 1)
+        self.exported: dict[str, Tensor] = {}
+
+    def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
+        return Line()
+
+    def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        return nn.functional.mse_loss(module(batch["x"]), batch["y"]), {}
+
+    def start_from(self, directory: Path) -> None:
+        raise AssertionError
+
+    def export(self, state: dict[str, Tensor], directory: Path) -> None:
+        self.exported = {key: value.clone() for key, value in state.items()}
+
+
+SETTINGS = TrainSettings(steps=120, batch_size=16, lr=0.1, warmup=5, log_every=10, workers=0, average_decay=0.9)
+
+
+def test_the_loop_learns_logs_and_exports(tmp_path: Path) -> None:
+    objective = LineObjective()
+    train(objective, SETTINGS, tmp_path)
+    assert objective.exported["weight"].item() == pytest.approx(3, abs=0.05)
+    assert objective.exported["bias"].item() == pytest.approx(1, abs=0.05)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(10, 121, 10))
+    assert rows[-1]["loss"] < 0.01 * rows[0]["loss"]
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unbroken = LineObjective()
+    train(unbroken, SETTINGS, tmp_path / "a")
+
+    class Killed(LineObjective):
+        steps = 0
+
+        def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+            self.steps += 1
+            if self.steps == 57:
+                raise KeyboardInterrupt
+            return super().loss(module, batch)
+
+    often = TrainSettings(**{**SETTINGS.__dict__, "checkpoint_minutes": 0.0})
+    with pytest.raises(KeyboardInterrupt):
+        train(Killed(), often, tmp_path / "b")
+    resumed = LineObjective()
+    train(resumed, often, tmp_path / "b")
+    for key, value in unbroken.exported.items():
+        torch.testing.assert_close(resumed.exported[key], value)
+    assert not list((tmp_path / "b").glob("*.tmp"))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(10, 121, 10))
+
+
+def test_schedule_and_average() -> None:
+    shares = [cosine_share(step, 100, 10) for step in range(100)]
+    assert shares[0] == pytest.approx(0.1)
+    assert max(shares) == pytest.approx(1)
+    assert shares[-1] < 0.001
+    module = nn.Linear(1, 1)
+    shadow = {key: torch.zeros_like(value) for key, value in module.state_dict().items()}
+    average(shadow, module, 0.75)
+    torch.testing.assert_close(shadow["weight"], 0.25 * module.weight.detach())
+
+
+def test_clip_batches_depend_on_their_number_alone() -> None:
+    first, again = ClipScenes(0, 9, 6, 64, 4)[3], ClipScenes(0, 9, 6, 64, 4)[3]
+    for key, value in first.items():
+        np.testing.assert_array_equal(value, again[key])
+    assert not np.array_equal(first["pixels"], ClipScenes(0, 9, 6, 64, 4)[4]["pixels"])
+    assert first["pixels"].shape == (6, 64, 64, 3)
+    assert first["place_names"].shape == (6, 16)
+    assert first["name_texts"].shape[0] == len(NAMES) == 250
+    assert first["colour_texts"].shape[0] == len(COLOURS)
+
+
+def test_clip_labels_are_consistent() -> None:
+    data = ClipScenes(1, 9, 48, 64, 4)
+    batch = data[0]
+    marked = batch["names"] != NO_LABEL
+    assert 0.5 < marked.mean() < 0.95
+    # A picture speaks either of one marked thing or of all that it shows.
+    assert not batch["present"][marked].any()
+    for row, phrase in zip(np.flatnonzero(marked), batch["phrases"][marked], strict=True):
+        words = data.tokenizer.decode(phrase)
+        name = NAMES[batch["names"][row]]
+        assert name in words or "object" in words
+        assert "<unk>" not in words
+
+
+def test_the_clip_loss_prefers_the_right_answer() -> None:
+    names = torch.eye(250)
+    batch = {
+        "names": torch.tensor([3, NO_LABEL]),
+        "colours": torch.tensor([NO_LABEL, NO_LABEL]),
+        "present": torch.zeros(2, 250),
+        "place_names": torch.full((2, 4), NO_LABEL),
+        "place_colours": torch.full((2, 4), NO_LABEL),
+    }
+    batch["place_names"][0, 0] = 3
+    batch["colours"][0] = batch["place_colours"][0, 0] = 0
+    texts = {"names": names, "colours": names[:10], "phrases": names[:2]}
+
+    def loss(answer: int) -> float:
+        pooled = names[[answer, 0]]
+        places = names[[answer]].repeat(2, 4, 1)
+        return float(clip_loss(pooled, places, texts, torch.tensor(10.0), batch)[0])
+
+    assert loss(3) < loss(4) - 5
+
+
+@pytest.mark.parametrize("build", [ClipResnetObjective, SamObjective])
+def test_the_first_steps_of_the_real_objectives(build: Any, tmp_path: Path) -> None:
+    objective = build(0)
+    train(objective, TrainSettings(steps=2, batch_size=2, lr=1e-4, workers=0, log_every=1), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert np.isfinite(rows[-1]["loss"])
+    other = build(1)
+    other.start_from(tmp_path / "model")
+    for key, value in objective.module.state_dict().items():
+        # Shipped in half precision, and averaged: close to the last step, and far from another random start.
+        torch.testing.assert_close(other.module.state_dict()[key].float(), value.float(), atol=0.05, rtol=0.05)
+
+
+def test_sam_prompts_lie_where_they_should() -> None:
+    batch = SamScenes(0, 9, 4, 64)[0]
+    for masks, points in zip(batch["point_masks"], batch["points"], strict=True):
+        for index, (mask, (x, y)) in enumerate(zip(masks, points, strict=True)):
+            assert mask[int(y), int(x)] == (index < len(masks) - NOWHERE)
+            assert mask.any() == (index < len(masks) - NOWHERE)
+    assert batch["box_masks"].any((2, 3)).all()
+    for valid, masks in zip(batch["valid"], batch["box_masks"], strict=True):
+        assert not masks[:, valid[0] :].any()
+        assert not masks[:, :, valid[1] :].any()
+
+
+def test_trainings_by_name(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"steps": 7}')
+    assert resolve_training("mini-sam", config).settings.steps == 7
+    assert "steps" in TRAININGS["mini-sam"].describe(tmp_path)
+    config.write_text('{"stops": 7}')
+    with pytest.raises(DataError, match="known are steps"):
+        resolve_training("mini-sam", config)
+    with pytest.raises(ExpressionError, match="no training called"):
+        resolve_training("mini-gpt")

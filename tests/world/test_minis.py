@@ -1,0 +1,89 @@
+"""The embedded models on unseen scenes; floors lie well under what was measured (docs/minis.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fovea
+from fovea.evaluation.examples import composed_examples
+from fovea.evaluation.grounding import evaluate_grounding, summarise
+from fovea.evaluation.segmentation import evaluate_segmenter
+from fovea.grounder import Grounder
+from fovea.proposers.grid_settings import GridSettings
+from fovea.recipes import load
+from fovea.scenes.scene import compose
+
+PICTURES = 40
+
+
+def accuracy(recipe: str, proposals: str = "ground-truth", names: str = "train") -> dict[str, dict[str, float]]:
+    grounder = load(recipe, device="cpu")
+    rows = evaluate_grounding(grounder, composed_examples(1_500_000, PICTURES, names), proposals)
+    return summarise("scenes", grounder, rows, proposals)["metrics"]
+
+
+@pytest.fixture(scope="module")
+def grounder() -> Grounder:
+    return load("fgvp", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "colour"), [("crop", 0.6, 0.7), ("D4", 0.55, 0.7), ("C1", 0.35, 0.5), ("fgvp", 0.6, 0.7)]
+)
+def test_names_and_colours_are_understood(recipe: str, name: float, colour: float) -> None:
+    found = accuracy(recipe)
+    assert found["name"]["accuracy"] > name
+    assert found["colour"]["accuracy"] > colour
+    # And far better than a blind choice.
+    assert found["name"]["accuracy"] > 1.4 * found["name"]["chance"]
+
+
+def test_masks_come_from_boxes_points_and_the_grid(grounder: Grounder) -> None:
+    settings = GridSettings(points_per_side=10, min_iou=0.6, min_stability=0.75)
+    found = evaluate_segmenter(grounder.segmenter, composed_examples(1_500_000, 12), settings)
+    assert found["box_iou"] > 0.75
+    assert found["point_iou"] > 0.65
+    assert found["grid_recall"] > 0.6
+
+
+def test_the_right_thing_is_found_without_any_help(grounder: Grounder) -> None:
+    """End to end: a picture and a name, proposals by the grid."""
+    right = 0
+    scenes = [compose(seed) for seed in range(1_600_000, 1_600_012)]
+    for scene in scenes:
+        query = next(expression for expression in scene.expressions if expression.kind in ("name", "colour"))
+        answer = grounder.find(scene.pixels, query.text)[0]
+        if answer.mask is not None:
+            mask = fovea.Regions.from_json(
+                {
+                    "size": [256, 256],
+                    "source": "",
+                    "boxes": [list(answer.box or ())],
+                    "masks": [answer.to_json()["mask"]],
+                }
+            ).dense_masks()[0]
+            truth = scene.masks[query.target]
+            right += (mask & truth).sum() / (mask | truth).sum() > 0.5
+    assert right >= 4
+
+
+def test_regions_are_named(grounder: Grounder) -> None:
+    scene = compose(1_600_020)
+    names = sorted({thing.name for thing in scene.things} | {"car", "dog", "banana", "house"})
+    results = grounder.label(scene.pixels, names, boxes=scene.boxes)
+    right = [result.labels[0][0] == thing.name for result, thing in zip(results, scene.things, strict=True)]
+    assert np.mean(right) >= 0.4
+
+
+def test_a_blank_picture_is_absent_by_any_way(grounder: Grounder) -> None:
+    blank = np.full((100, 120, 3), 200, np.uint8)
+    assert grounder.find(blank, "the car")[0].status == "absent"
+    assert grounder.label(blank, ["car"]) == []
+
+
+def test_words_that_the_minis_never_saw_are_named(grounder: Grounder) -> None:
+    scene = compose(1_600_030)
+    notes = grounder.find(scene.pixels, "the quokka", boxes=scene.boxes)[0].notes
+    assert len(notes) == 1
+    assert "'quokka'" in notes[0]
