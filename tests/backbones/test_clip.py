@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
 from fovea.backbones.clip import CLIP_MEAN, load_clip
@@ -94,7 +94,7 @@ def test_other_dtypes(directory: Path) -> None:
     assert (half * full).sum(1).min() > 0.98
 
 
-@pytest.mark.parametrize("damage", ["no weights", "truncated", "no config", "missing"])
+@pytest.mark.parametrize("damage", ["no weights", "truncated", "incomplete", "no config", "missing"])
 def test_damaged_directories_are_one_clear_error(directory: Path, tmp_path: Path, damage: str) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(directory, broken)
@@ -103,6 +103,10 @@ def test_damaged_directories_are_one_clear_error(directory: Path, tmp_path: Path
         weights.unlink()
     elif damage == "truncated":
         weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "incomplete":
+        state = load_file(weights)
+        state.pop(next(key for key in state if "proj" in key))
+        save_file(state, weights, metadata={"format": "pt"})
     elif damage == "no config":
         (broken / "config.json").unlink()
     else:

@@ -173,7 +173,7 @@ def test_a_sam_that_lacks_weights_is_refused(tiny_sam: Callable[[], SamModel], t
     weights = load_file(tmp_path / "model.safetensors")
     del weights["mask_decoder.iou_token.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"lacks 1 of SAM's weights, such as mask_decoder\.iou_token\.weight"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 weights of the model, such as mask_decoder\.iou_token\.weight"):
         load_sam(str(tmp_path))
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
-from fovea.backbones.sources import not_found
+from fovea.backbones.sources import check_complete, not_found
 from fovea.errors import CheckpointError
 from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig
 
@@ -226,7 +226,11 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
     vision = getattr(config, "vision_config", None)
     if vision is None or not hasattr(config, "text_config"):
         raise CheckpointError(f"{source} is a {config.model_type} model, not a CLIP", "name a CLIP, SigLIP or MetaCLIP")
-    model = AutoModel.from_pretrained(source, config=config, dtype=dtype).to(device)
+    model, report = AutoModel.from_pretrained(
+        source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+    )
+    check_complete(source, report["missing_keys"])
+    model.to(device)
     mean, std = _pixel_statistics(source)
     return ClipEncoder(
         model,

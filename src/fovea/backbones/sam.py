@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import SamConfig, SamModel
 
-from fovea.backbones.sources import not_found
+from fovea.backbones.sources import check_complete, not_found
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
 from fovea.pictures import Picture
@@ -195,10 +195,7 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         model, report = SamModel.from_pretrained(
             source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
         )
-        if report["missing_keys"]:
-            # transformers would go on with random weights in their place.
-            first, count = min(report["missing_keys"]), len(report["missing_keys"])
-            raise CheckpointError(f"{source} lacks {count} of SAM's weights, such as {first}", "is it a whole SAM?")
+        check_complete(source, report["missing_keys"])
         model.to(device)
     except CheckpointError:
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,6 +76,19 @@ def _is_sam(item: str) -> bool:
     if config.is_file():
         return '"sam"' in config.read_text(encoding="utf-8", errors="replace")
     return item.rsplit("/", 1)[-1].startswith("sam")
+
+
+def check_complete(source: str, missing: Iterable[str]) -> None:
+    """Refuse a checkpoint that lacks weights: transformers would go on with random ones in their place.
+
+    Raises:
+        CheckpointError: weights are missing.
+    """
+    names = sorted(missing)
+    if names:
+        raise CheckpointError(
+            f"{source} lacks {len(names)} weights of the model, such as {names[0]}", "is it the whole model?"
+        )
 
 
 def not_found(source: str, error: Exception) -> CheckpointError:
