@@ -29,7 +29,10 @@ Batch = dict[str, Tensor]
 class Objective(Protocol):
     """What is trained, on what, and towards what."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Everything that is trained."""
+        ...
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Batches by step number."""
