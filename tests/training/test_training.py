@@ -61,8 +61,8 @@ SETTINGS = TrainSettings(steps=120, batch_size=16, lr=0.1, warmup=5, log_every=1
 def test_the_loop_learns_logs_and_exports(tmp_path: Path) -> None:
     objective = LineObjective()
     train(objective, SETTINGS, tmp_path)
-    assert objective.exported["weight"].item() == pytest.approx(3, abs=0.05)
-    assert objective.exported["bias"].item() == pytest.approx(1, abs=0.05)
+    assert objective.exported["weight"].item() == pytest.approx(3, abs=0.15)
+    assert objective.exported["bias"].item() == pytest.approx(1, abs=0.15)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(10, 121, 10))
     assert rows[-1]["loss"] < 0.01 * rows[0]["loss"]

@@ -67,11 +67,13 @@ class _Log:
             file.write(json.dumps(row) + "\n")
 
     def picture(self) -> None:
+        if not self.rows:
+            return
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
-        for key in self.rows[0] if self.rows else ():
+        for key in self.rows[0]:
             if key not in ("step", "minutes"):
                 axes.plot([row["step"] for row in self.rows], [row[key] for row in self.rows], label=key)
         axes.set(xlabel="step", ylabel="loss")
