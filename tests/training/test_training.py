@@ -141,12 +141,13 @@ def test_the_clip_loss_prefers_the_right_answer() -> None:
     }
     batch["place_names"][0, 0] = 3
     batch["colours"][0] = batch["place_colours"][0, 0] = 0
-    texts = {"names": names, "colours": names[:10], "phrases": names[:2]}
+    words = {"names": names, "colours": names[:10]}
+    texts = {**words, "phrases": names[:2]}
 
     def loss(answer: int) -> float:
         pooled = names[[answer, 0]]
         places = names[[answer]].repeat(2, 4, 1)
-        return float(clip_loss(pooled, places, texts, torch.tensor(10.0), batch)[0])
+        return float(clip_loss(pooled, places, words, texts, torch.tensor(10.0), batch)[0])
 
     assert loss(3) < loss(4) - 5
 
@@ -160,6 +161,9 @@ def test_the_first_steps_of_the_real_objectives(build: Any, tmp_path: Path) -> N
     other = build(1)
     other.start_from(tmp_path / "model")
     for key, value in objective.module.state_dict().items():
+        if key.startswith("words."):
+            # Not shipped: these vectors start where the text tower stands.
+            continue
         # Shipped in half precision, and averaged: close to the last step, and far from another random start.
         torch.testing.assert_close(other.module.state_dict()[key].float(), value.float(), atol=0.05, rtol=0.05)
 

@@ -1,8 +1,14 @@
-"""The loss of the CLIP minis: names and colours of marked things, phrases, and dense labels for every place."""
+"""The loss of the CLIP minis: names and colours of marked things, phrases, and dense labels for every place.
+
+Pictures learn against free vectors, one for every name and colour, and the text tower learns to say these vectors. With
+the text tower itself as the classifier pictures are learnt three times slower, because it has to learn to tell names
+apart at the same time (docs/minis.md).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig
-from fovea.training.clip_scenes import NO_LABEL, ClipScenes
+from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL, ClipScenes
 from fovea.training.loop import Batch
 from fovea.training.settings import TrainSettings
 from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer, save_tokenizer
@@ -54,14 +60,15 @@ def _phrase_loss(logits: Tensor, names: Tensor) -> Tensor:
 
 
 def clip_loss(
-    pooled: Tensor, places: Tensor, texts: dict[str, Tensor], scale: Tensor, batch: Batch
+    pooled: Tensor, places: Tensor, words: dict[str, Tensor], texts: dict[str, Tensor], scale: Tensor, batch: Batch
 ) -> tuple[Tensor, dict[str, float]]:
     """The whole loss.
 
     Args:
         pooled: ``(B, E)`` picture embeddings.
         places: ``(B, G * G, E)`` embeddings of the places.
-        texts: embeddings of ``names``, ``colours`` and ``phrases``, ``(., E)`` each, of unit length.
+        words: the free vectors of ``names`` and ``colours``, ``(., E)`` each, of unit length.
+        texts: what the text tower says for ``names``, ``colours`` and ``phrases``, likewise.
         scale: temperature, a scalar.
         batch: labels, see :class:`ClipScenes`.
 
@@ -69,22 +76,33 @@ def clip_loss(
         The loss and its parts.
     """
     pooled, places = scale * F.normalize(pooled, dim=-1), scale * F.normalize(places, dim=-1)
-    name_logits = pooled @ texts["names"].t()
+    name_logits = pooled @ words["names"].t()
     parts = {
         "name": F.cross_entropy(name_logits, batch["names"], ignore_index=NO_LABEL),
-        "colour": F.cross_entropy(pooled @ texts["colours"].t(), batch["colours"], ignore_index=NO_LABEL),
+        "colour": F.cross_entropy(pooled @ words["colours"].t(), batch["colours"], ignore_index=NO_LABEL),
         "present": _present_loss(name_logits, batch["present"]),
         "phrase": _phrase_loss(pooled @ texts["phrases"].t(), batch["names"]),
         "place": F.cross_entropy(
-            (places @ texts["names"].t()).flatten(0, 1), batch["place_names"].flatten(), ignore_index=NO_LABEL
+            (places @ words["names"].t()).flatten(0, 1), batch["place_names"].flatten(), ignore_index=NO_LABEL
         ),
         "place_colour": F.cross_entropy(
-            (places @ texts["colours"].t()).flatten(0, 1), batch["place_colours"].flatten(), ignore_index=NO_LABEL
+            (places @ words["colours"].t()).flatten(0, 1), batch["place_colours"].flatten(), ignore_index=NO_LABEL
         ),
     }
+    for key in ("names", "colours"):
+        # One way: the text tower follows the vectors, and the vectors follow the pictures.
+        parts[f"text_{key}"] = (1 - (texts[key] * words[key].detach()).sum(-1)).mean()
     weights = {"name": 1.0, "colour": 0.3, "present": 0.25, "phrase": 0.4, "place": 1.0, "place_colour": 0.3}
+    weights |= {"text_names": 2.0, "text_colours": 1.0}
     loss = torch.stack([weights[key] * value for key, value in parts.items()]).sum()
     return loss, {key: float(value.detach()) for key, value in parts.items()}
+
+
+_WORDS = {"names": len(NAMES), "colours": len(COLOURS)}
+
+
+def _unit(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: F.normalize(value, dim=-1) for key, value in vectors.items()}
 
 
 class _Tower(nn.Module):
@@ -93,8 +111,12 @@ class _Tower(nn.Module):
     def __init__(self, clip: ClipResnet) -> None:
         super().__init__()
         self.clip = clip
+        size = clip.config.embed_dim
+        self.words = nn.ParameterDict(
+            {key: nn.Parameter(torch.randn(count, size) / size**0.5) for key, count in _WORDS.items()}
+        )
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor], Tensor]:
         pooled, places = self.clip.visual(normalise(batch["pixels"]))
         texts = {
             "names": self.clip.encode_text(batch["name_texts"]),
@@ -103,7 +125,7 @@ class _Tower(nn.Module):
         }
         # CLIP caps its temperature at 100; a small model has no use for more.
         scale = self.clip.logit_scale.clamp(max=4.6).exp()
-        return pooled, places, {key: F.normalize(value, dim=-1) for key, value in texts.items()}, scale
+        return pooled, places, _unit(dict(self.words.items())), _unit(texts), scale
 
 
 class ClipResnetObjective:
@@ -132,13 +154,17 @@ class ClipResnetObjective:
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """See :func:`clip_loss`."""
-        pooled, places, texts, scale = module(batch)
-        return clip_loss(pooled, places, texts, scale, batch)
+        pooled, places, words, texts, scale = module(batch)
+        return clip_loss(pooled, places, words, texts, scale, batch)
 
     def start_from(self, directory: Path) -> None:
         """Take the weights that :meth:`export` wrote."""
         weights = load_file(directory / "model.safetensors")
         self.module.clip.load_state_dict({key: value.float() for key, value in weights.items()})
+        data = ClipScenes(0, 1, 1, self.config.image_size, self.config.grid)
+        for key, ids in (("names", data.name_tokens("the {}")), ("colours", data.colour_tokens("the {} object"))):
+            with torch.no_grad():
+                self.module.words[key].copy_(F.normalize(self.module.clip.encode_text(torch.as_tensor(ids)), dim=-1))
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write ``config.json``, half-precision ``model.safetensors`` and the tokenizer."""
@@ -148,6 +174,7 @@ class ClipResnetObjective:
         weights = {
             key.removeprefix("clip."): value.half().contiguous() if value.is_floating_point() else value
             for key, value in state.items()
+            if key.startswith("clip.")
         }
         save_file(weights, directory / "model.tmp", metadata={"format": "pt"})
         (directory / "model.tmp").replace(directory / "model.safetensors")

@@ -206,6 +206,14 @@ class ClipScenes(Dataset[dict[str, Any]]):
         ids = self.tokenizer(texts, padding=True, truncation=True, return_tensors="np")["input_ids"]
         return np.asarray(ids, np.int64)
 
+    def name_tokens(self, template: str) -> np.ndarray:
+        """``(len(NAMES), T)`` int64 token ids of all names in a template."""
+        return self._tokens([template.format(name) for name in NAMES])
+
+    def colour_tokens(self, template: str) -> np.ndarray:
+        """``(len(COLOURS), T)`` int64 token ids of all colour words in a template."""
+        return self._tokens([template.format(colour) for colour in COLOURS])
+
     def __getitem__(self, step: int) -> dict[str, Any]:
         rng = np.random.default_rng((self.seed, step))
         batch: dict[str, list[Any]] = {
@@ -239,6 +247,6 @@ class ClipScenes(Dataset[dict[str, Any]]):
             **{key: np.stack(values) for key, values in batch.items()},
             "present": present,
             "phrases": self._tokens(phrases),
-            "name_texts": self._tokens([template.format(f"{article} {name}") for name in NAMES]),
-            "colour_texts": self._tokens([template.format(f"{article} {colour} object") for colour in COLOURS]),
+            "name_texts": self.name_tokens(template.format(article + " {}")),
+            "colour_texts": self.colour_tokens(template.format(article + " {} object")),
         }
