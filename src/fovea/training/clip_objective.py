@@ -2,14 +2,16 @@
 
 Pictures learn against free vectors, one for every name and colour, and the text tower learns to say these vectors. With
 the text tower itself as the classifier pictures are learnt three times slower, because it has to learn to tell names
-apart at the same time (docs/minis.md).
+apart at the same time; and a plain linear classifier on the trunk teaches the trunk faster than any cosine
+(docs/minis.md). So all three are trained at once, and only the towers are shipped.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +40,6 @@ def normalise(pixels: Tensor) -> Tensor:
     return scaled.permute(0, 3, 1, 2)
 
 
-def _present_loss(logits: Tensor, present: Tensor) -> Tensor:
-    """Cross-entropy against an even spread over all names that a plain scene shows; ``(B, names)`` each."""
-    shown = present.sum(1)
-    rows = shown > 0
-    if not rows.any():
-        return logits.sum() * 0
-    return -(F.log_softmax(logits[rows], dim=1) * present[rows] / shown[rows, None]).sum(1).mean()
-
-
 def _phrase_loss(logits: Tensor, names: Tensor) -> Tensor:
     """Contrast of pictures and phrases ``(B, B)``; phrases for other things of the same name count as neither."""
     rows = (names != NO_LABEL).nonzero()[:, 0]
@@ -59,42 +52,63 @@ def _phrase_loss(logits: Tensor, names: Tensor) -> Tensor:
     return (F.cross_entropy(kept, target) + F.cross_entropy(kept.t(), target)) / 2
 
 
-def clip_loss(
-    pooled: Tensor, places: Tensor, words: dict[str, Tensor], texts: dict[str, Tensor], scale: Tensor, batch: Batch
-) -> tuple[Tensor, dict[str, float]]:
-    """The whole loss.
+#: Weight of every part of the loss.
+_WEIGHTS = {
+    "name": 1.0,
+    "colour": 0.3,
+    "phrase": 0.4,
+    "place": 0.5,
+    "place_colour": 0.2,
+    "probe": 1.0,
+    "probe_colour": 0.3,
+    "text": 2.0,
+}
 
-    Args:
+
+@dataclass(frozen=True, eq=False)
+class TowerOutput:
+    """What one forward pass gives.
+
+    Attributes:
         pooled: ``(B, E)`` picture embeddings.
-        places: ``(B, G * G, E)`` embeddings of the places.
+        places: ``(P, E)`` embeddings of the places that have a label.
+        probes: logits of the linear classifiers on the trunk for ``names`` and ``colours``, ``(P, .)`` each.
         words: the free vectors of ``names`` and ``colours``, ``(., E)`` each, of unit length.
-        texts: what the text tower says for ``names``, ``colours`` and ``phrases``, likewise.
+        texts: what the text tower says for ``names``, ``colours`` and ``phrases``, likewise; for the names that the
+            batch picked.
         scale: temperature, a scalar.
-        batch: labels, see :class:`ClipScenes`.
-
-    Returns:
-        The loss and its parts.
     """
-    pooled, places = scale * F.normalize(pooled, dim=-1), scale * F.normalize(places, dim=-1)
-    name_logits = pooled @ words["names"].t()
+
+    pooled: Tensor
+    places: Tensor
+    probes: dict[str, Tensor]
+    words: dict[str, Tensor]
+    texts: dict[str, Tensor]
+    scale: Tensor
+
+
+def clip_loss(output: TowerOutput, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """The whole loss and its parts; labels of the batch as in :class:`ClipScenes`."""
+
+    classify = partial(F.cross_entropy, ignore_index=NO_LABEL)
+    labelled = batch["place_names"] != NO_LABEL
+    place_names, place_colours = batch["place_names"][labelled], batch["place_colours"][labelled]
+    pooled = output.scale * F.normalize(output.pooled, dim=-1)
+    places = output.scale * F.normalize(output.places, dim=-1)
+    names, colours = output.words["names"], output.words["colours"]
+    # One way: the text tower follows the vectors, and the vectors follow the pictures.
+    wanted = {"names": names.detach()[batch["picked_names"]], "colours": colours.detach()}
     parts = {
-        "name": F.cross_entropy(name_logits, batch["names"], ignore_index=NO_LABEL),
-        "colour": F.cross_entropy(pooled @ words["colours"].t(), batch["colours"], ignore_index=NO_LABEL),
-        "present": _present_loss(name_logits, batch["present"]),
-        "phrase": _phrase_loss(pooled @ texts["phrases"].t(), batch["names"]),
-        "place": F.cross_entropy(
-            (places @ words["names"].t()).flatten(0, 1), batch["place_names"].flatten(), ignore_index=NO_LABEL
-        ),
-        "place_colour": F.cross_entropy(
-            (places @ words["colours"].t()).flatten(0, 1), batch["place_colours"].flatten(), ignore_index=NO_LABEL
-        ),
+        "name": classify(pooled @ names.t(), batch["names"]),
+        "colour": classify(pooled @ colours.t(), batch["colours"]),
+        "phrase": _phrase_loss(pooled @ output.texts["phrases"].t(), batch["names"]),
+        "place": classify(places @ names.t(), place_names),
+        "place_colour": classify(places @ colours.t(), place_colours),
+        "probe": classify(output.probes["names"], place_names),
+        "probe_colour": classify(output.probes["colours"], place_colours),
+        "text": torch.cat([1 - (output.texts[key] * wanted[key]).sum(-1) for key in wanted]).mean(),
     }
-    for key in ("names", "colours"):
-        # One way: the text tower follows the vectors, and the vectors follow the pictures.
-        parts[f"text_{key}"] = (1 - (texts[key] * words[key].detach()).sum(-1)).mean()
-    weights = {"name": 1.0, "colour": 0.3, "present": 0.25, "phrase": 0.4, "place": 1.0, "place_colour": 0.3}
-    weights |= {"text_names": 2.0, "text_colours": 1.0}
-    loss = torch.stack([weights[key] * value for key, value in parts.items()]).sum()
+    loss = torch.stack([_WEIGHTS[key] * value for key, value in parts.items()]).sum()
     return loss, {key: float(value.detach()) for key, value in parts.items()}
 
 
@@ -115,17 +129,28 @@ class _Tower(nn.Module):
         self.words = nn.ParameterDict(
             {key: nn.Parameter(torch.randn(count, size) / size**0.5) for key, count in _WORDS.items()}
         )
+        self.probes = nn.ModuleDict({key: nn.Linear(clip.config.channels, count) for key, count in _WORDS.items()})
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor], Tensor]:
-        pooled, places = self.clip.visual(normalise(batch["pixels"]))
+    def forward(self, batch: Batch) -> TowerOutput:
+        features = self.clip.visual.stages(normalise(batch["pixels"]))[-1]
+        pooled, places = self.clip.visual.attnpool(features)
+        # Most places show the background; they teach nothing and are left out early.
+        labelled = batch["place_names"] != NO_LABEL
+        tokens = features.flatten(2).transpose(1, 2)[labelled]
         texts = {
             "names": self.clip.encode_text(batch["name_texts"]),
             "colours": self.clip.encode_text(batch["colour_texts"]),
             "phrases": self.clip.encode_text(batch["phrases"]),
         }
-        # CLIP caps its temperature at 100; a small model has no use for more.
-        scale = self.clip.logit_scale.clamp(max=4.6).exp()
-        return pooled, places, _unit(dict(self.words.items())), _unit(texts), scale
+        return TowerOutput(
+            pooled=pooled,
+            places=places[labelled],
+            probes={key: probe(tokens) for key, probe in self.probes.items()},
+            words=_unit(dict(self.words.items())),
+            texts=_unit(texts),
+            # CLIP caps its temperature at 100.
+            scale=self.clip.logit_scale.clamp(max=4.6).exp(),
+        )
 
 
 class ClipResnetObjective:
@@ -154,8 +179,7 @@ class ClipResnetObjective:
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """See :func:`clip_loss`."""
-        pooled, places, words, texts, scale = module(batch)
-        return clip_loss(pooled, places, words, texts, scale, batch)
+        return clip_loss(module(batch), batch)
 
     def start_from(self, directory: Path) -> None:
         """Take the weights that :meth:`export` wrote."""

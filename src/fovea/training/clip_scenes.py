@@ -159,6 +159,8 @@ def _words(rng: np.random.Generator, layout: Layout, index: int | None) -> str:
     return f"the {name}"
 
 
+# Names that the text tower says in one step.
+_PICKED = 64
 _TEMPLATES = ("a photo of {}", "a photo of {}", "{}", "this is {}")
 
 
@@ -168,11 +170,11 @@ class ClipScenes(Dataset[dict[str, Any]]):
     A batch holds, for B pictures of side S with a token grid of G x G places:
         pixels: ``(B, S, S, 3)`` uint8.
         names, colours: ``(B,)`` int64, label of the marked thing or ``NO_LABEL``.
-        present: ``(B, len(NAMES))`` float32, 1 where a plain scene shows such a thing; zero rows otherwise.
         place_names, place_colours: ``(B, G * G)`` int64, label of the thing at every place or ``NO_LABEL``.
         phrases: ``(B, T)`` int64 token ids of a phrase for the marked thing.
-        name_texts: ``(len(NAMES), T')`` int64 token ids of all names in this batch's template.
-        colour_texts: ``(len(COLOURS), T'')`` likewise.
+        picked_names: ``(K,)`` int64, labels of some names.
+        name_texts: ``(K, T')`` int64 token ids of these in this batch's template.
+        colour_texts: ``(len(COLOURS), T'')`` likewise, of all colour words.
     """
 
     def __init__(self, seed: int, steps: int, batch_size: int, size: int, grid: int) -> None:
@@ -219,9 +221,8 @@ class ClipScenes(Dataset[dict[str, Any]]):
         batch: dict[str, list[Any]] = {
             key: [] for key in ("pixels", "names", "colours", "place_names", "place_colours")
         }
-        present = np.zeros((self.batch_size, len(NAMES)), np.float32)
         phrases = []
-        for row in range(self.batch_size):
+        for _ in range(self.batch_size):
             layout = sample_layout(rng, self.glyphs)
             sample = self._draw(rng, layout)
             # One more row than placements, so that the owner -1 finds "no label".
@@ -236,17 +237,15 @@ class ClipScenes(Dataset[dict[str, Any]]):
             subject = -1 if sample.subject is None else sample.subject
             batch["names"].append(names[subject])
             batch["colours"].append(colours[subject])
-            if sample.subject is None:
-                present[row, names[:-1][sample.masks.sum((1, 2)) > 0.01 * self.size**2]] = 1
             template = _TEMPLATES[rng.integers(len(_TEMPLATES))]
             phrases.append(template.format(_words(rng, layout, sample.subject)))
         article = "the" if rng.random() < 0.8 else "a"
-        # All names are encoded in every step, so the longer templates are the rarer ones.
-        template = "{}" if rng.random() < 0.6 else _TEMPLATES[rng.integers(len(_TEMPLATES))]
+        template = _TEMPLATES[rng.integers(len(_TEMPLATES))]
+        picked = rng.permutation(len(NAMES))[:_PICKED]
         return {
             **{key: np.stack(values) for key, values in batch.items()},
-            "present": present,
             "phrases": self._tokens(phrases),
-            "name_texts": self.name_tokens(template.format(article + " {}")),
+            "picked_names": picked,
+            "name_texts": self._tokens([template.format(f"{article} {NAMES[label]}") for label in picked]),
             "colour_texts": self.colour_tokens(template.format(article + " {} object")),
         }

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fovea.training.optimizers import average, build_optimizer, cosine_share
+from fovea.training.optimizers import average, build_optimizers, cosine_share
 from fovea.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -90,27 +90,28 @@ class _Run:
         # Convolutions on processors are faster with channels last, and nothing else minds.
         self.bare: nn.Module = objective.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bare.to(self.accelerator.device)
-        optimizer = build_optimizer(self.bare, settings.lr)
+        optimizers = build_optimizers(self.bare, settings.lr, settings.muon_lr)
         self.average = {
             key: value.detach().clone().float() if value.is_floating_point() else value.clone()
             for key, value in self.bare.state_dict().items()
         }
         self.step, self.seconds = 0, 0.0
-        self._resume(optimizer)
-        self.module, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
+        self._resume(optimizers)
+        self.module, *self.optimizers = self.accelerator.prepare(self.bare, *optimizers)
 
     @property
     def _path(self) -> Path:
         return self.directory / "checkpoint.pt"
 
-    def _resume(self, optimizer: torch.optim.Optimizer) -> None:
+    def _resume(self, optimizers: list[torch.optim.Optimizer]) -> None:
         if not self._path.exists():
             return
         saved = torch.load(self._path, weights_only=True, map_location="cpu")
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.average = {key: value.to(self.accelerator.device) for key, value in saved["average"].items()}
         self.bare.load_state_dict(saved["module"])
-        optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         log.info("resumed at step %d of %d", self.step, self.settings.steps)
 
     def save(self) -> None:
@@ -120,7 +121,7 @@ class _Run:
             "seconds": self.seconds,
             "module": self.bare.state_dict(),
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         beside = self._path.with_suffix(".tmp")
         torch.save(state, beside)
@@ -143,14 +144,16 @@ class _Run:
     def advance(self, batch: dict[str, Any]) -> dict[str, float]:
         """One optimiser step; returns the loss and its parts."""
         share = cosine_share(self.step, self.settings.steps, self.settings.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr * share
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * share
         moved = {key: torch.as_tensor(value).to(self.accelerator.device) for key, value in batch.items()}
         loss, parts = self.objective.loss(self.module, moved)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.module.parameters(), 5.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         # A young average would remember the random start: let it forget faster in the beginning.
         average(self.average, self.bare, min(self.settings.average_decay, (1 + self.step) / (10 + self.step)))
         self.step += 1

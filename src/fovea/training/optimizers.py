@@ -1,31 +1,88 @@
-"""The optimiser of the minis, its schedule, and the running average of the weights."""
+"""The optimisers of the minis, their schedule, and the running average of the weights."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 
-def build_optimizer(module: nn.Module, lr: float, weight_decay: float = 0.05) -> Optimizer:
-    """AdamW over the trainable parameters; vectors and scalars are never decayed.
+def orthogonalise(matrix: Tensor) -> Tensor:
+    """Bring all singular values of a matrix near 1 by five Newton-Schulz steps, whatever its scale.
+
+    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with its coefficients; in
+    the precision of the input, since few processors are quick at half precision.
+    """
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
+    wide = wide / (wide.norm() + 1e-7)
+    for _ in range(5):
+        gram = wide @ wide.t()
+        wide = 3.4445 * wide + (2.0315 * gram @ gram - 4.7750 * gram) @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.t()
+
+
+class ConvolutionMuon(Optimizer):
+    """Muon for convolutions, each taken as a matrix of output channels by everything else.
+
+    ``torch.optim.Muon`` refuses convolutions.
+
+    Args:
+        params: convolution weights.
+        lr: step size; updates have singular values of 1.
+        momentum: of Nesterov's kind.
+        weight_decay: decoupled.
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every weight that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
+                direction = weight.grad.lerp(state["momentum"], group["momentum"])
+                matrix = orthogonalise(direction.flatten(1))
+                # Widening layers take larger steps, so that outputs of all layers move alike.
+                stretch = max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(matrix.view_as(weight), alpha=-group["lr"] * stretch)
+
+
+def build_optimizers(module: nn.Module, lr: float, muon_lr: float = 0.0, weight_decay: float = 0.05) -> list[Optimizer]:
+    """The optimisers of a training; the groups of each keep their peak learning rate as ``peak``.
 
     Args:
         module: what is trained.
-        lr: peak learning rate.
-        weight_decay: for matrices and convolutions.
-
-    Returns:
-        The optimiser.
+        lr: peak learning rate of AdamW.
+        muon_lr: peak learning rate of Muon for all convolutions behind the first one; 0 leaves them to AdamW.
+        weight_decay: for matrices and convolutions; vectors and scalars are never decayed.
     """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    hidden = [m.weight for m in module.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 3] if muon_lr else []
+    taken = {id(weight) for weight in hidden}
+    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=lr, betas=(0.9, 0.98))
+    optimizers: list[Optimizer] = [AdamW([group for group in groups if group["params"]], lr=lr, betas=(0.9, 0.98))]
+    if hidden:
+        optimizers.append(ConvolutionMuon(hidden, lr=muon_lr, weight_decay=weight_decay))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
 
 
 def cosine_share(step: int, steps: int, warmup: int) -> float:

@@ -71,7 +71,7 @@ def _sam(seed: int) -> Objective:
 TRAININGS: dict[str, Training] = {
     training.name: training
     for training in (
-        Training("mini-clip-resnet", TrainSettings(steps=2500, batch_size=64, lr=2e-3), _clip_resnet),
+        Training("mini-clip-resnet", TrainSettings(steps=1500, batch_size=64, lr=2e-3, muon_lr=0.03, warmup=50), _clip_resnet),
         Training("mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, warmup=150, log_every=50), _sam),
     )
 }

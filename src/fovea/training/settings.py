@@ -12,7 +12,8 @@ class TrainSettings:
     Attributes:
         steps: optimiser steps of the whole run.
         batch_size: pictures per step and process.
-        lr: peak learning rate.
+        lr: peak learning rate of AdamW.
+        muon_lr: peak learning rate of Muon for convolutions; 0 leaves them to AdamW.
         warmup: steps of linear warm-up.
         seed: of weights and data.
         average_decay: of the running average of the weights, which is what is shipped.
@@ -24,6 +25,7 @@ class TrainSettings:
     steps: int
     batch_size: int
     lr: float
+    muon_lr: float = 0.0
     warmup: int = 100
     seed: int = 0
     average_decay: float = 0.998
