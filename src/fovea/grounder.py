@@ -137,6 +137,13 @@ class Grounder:
             raise RegionError(f"the regions belong to a picture of {found.size}, this one has {picture.size}")
         return self._with_masks(picture, found)
 
+    def _warm_up(self, boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:
+        """Load the segmenter where it will be needed: loading is no part of the time of an answer."""
+        given = masks is not None or (regions is not None and regions.masks is not None)
+        searched = boxes is None and regions is None
+        if points is not None or (not given and (searched or self.scorer.needs_masks)):
+            _ = self.segmenter
+
     def _with_masks(self, picture: Picture, regions: Regions) -> Regions:
         if regions.masks is not None or not self.scorer.needs_masks or not len(regions):
             return regions
@@ -172,6 +179,7 @@ class Grounder:
             The whole grounding.
         """
         texts = _texts(expressions)
+        self._warm_up(boxes, masks, points, regions)
         clock = _Clock()
         opened: Picture = clock.run("picture", lambda: open_picture(picture))
         proposals: Regions = clock.run(

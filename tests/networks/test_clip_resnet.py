@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
+from transformers import CLIPConfig, CLIPModel
 
-from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig, config_from_state
+from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig, config_from_state, hugging_face_text_tower
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clip_resnet"
 
@@ -69,3 +71,27 @@ def test_pooled_embedding_is_a_mix_of_the_places() -> None:
     with torch.inference_mode():
         pooled, places = model.visual(torch.randn(2, 3, 64, 64))
     torch.testing.assert_close(pooled, places.mean(1), atol=1e-5, rtol=1e-4)
+
+
+def test_the_converted_text_tower_says_the_same() -> None:
+    torch.manual_seed(0)
+    config = ClipResnetConfig((1, 1, 1), 8, 32, 24, 9, 50, 32, 2, 2)
+    ours = ClipResnet(config).eval()
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 9,
+        "eos_token_id": 49,
+    }
+    theirs = CLIPModel(CLIPConfig(projection_dim=24, text_config=sizes)).eval()
+    report = theirs.load_state_dict(hugging_face_text_tower(ours.state_dict()), strict=False)
+    assert not [key for key in report.missing_keys if key.startswith("text_")]
+    assert not report.unexpected_keys
+    ids = torch.tensor([[48, 3, 7, 49, 0, 0], [48, 5, 5, 9, 2, 49]])
+    with torch.no_grad():
+        torch.testing.assert_close(theirs.get_text_features(ids).pooler_output, ours.encode_text(ids))

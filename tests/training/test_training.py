@@ -15,8 +15,10 @@ from torch.utils.data import Dataset
 pytest.importorskip("accelerate")
 
 from fovea.errors import DataError, ExpressionError
-from fovea.training.clip_objective import ClipResnetObjective, TowerOutput, clip_loss
+from fovea.training.clip_loss import TowerOutput, clip_loss
+from fovea.training.clip_resnet_objective import ClipResnetObjective
 from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL, ClipScenes
+from fovea.training.clip_vit_objective import ClipVitObjective
 from fovea.training.loop import train
 from fovea.training.optimizers import average, build_optimizers, cosine_share, orthogonalise
 from fovea.training.recipes import TRAININGS, resolve_training
@@ -40,6 +42,7 @@ class LineObjective:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.module = nn.Linear(1, 1)
+        self.hidden: list[Tensor] = []
         self.exported: dict[str, Tensor] = {}
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
@@ -104,10 +107,12 @@ def test_muon_updates_have_singular_values_near_one() -> None:
         assert values.max() < 1.3
 
 
-def test_convolutions_go_to_muon_and_learn(tmp_path: Path) -> None:
+def test_hidden_layers_go_to_muon_and_learn() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(1))
-    adamw, muon = build_optimizers(network, 1e-2, 0.05)
+    hidden = nn.Conv2d(8, 4, 3)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), hidden, nn.Flatten(1))
+    assert len(build_optimizers(network, [hidden.weight], 1e-2)) == 1
+    adamw, muon = build_optimizers(network, [hidden.weight], 1e-2, 0.05)
     assert [p.shape for group in muon.param_groups for p in group["params"]] == [(4, 8, 3, 3)]
     assert sum(len(group["params"]) for group in adamw.param_groups) == len(list(network.parameters())) - 1
     pixels, wanted = torch.randn(16, 3, 5, 5), torch.randn(16, 4)
@@ -184,7 +189,7 @@ def test_the_clip_loss_prefers_the_right_answer() -> None:
     assert loss(3) < loss(4) - 5
 
 
-@pytest.mark.parametrize("build", [ClipResnetObjective, SamObjective])
+@pytest.mark.parametrize("build", [ClipResnetObjective, ClipVitObjective, SamObjective])
 def test_the_first_steps_of_the_real_objectives(build: Any, tmp_path: Path) -> None:
     objective = build(0)
     train(objective, TrainSettings(steps=2, batch_size=2, lr=1e-4, workers=0, log_every=1), tmp_path)

@@ -77,6 +77,8 @@ class ClipEncoder:
         logit_scale: temperature that multiplies cosines, as trained.
         mean: of its pixels, on the scale 0..1.
         std: deviation likewise.
+        pads_texts: whether texts are padded to the full length, as SigLIP was trained; for the others padding behind
+            the end token changes nothing.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class ClipEncoder:
         logit_scale: float,
         mean: Sequence[float] = CLIP_MEAN,
         std: Sequence[float] = CLIP_STD,
+        pads_texts: bool = False,
     ) -> None:
         self._model = model.eval().requires_grad_(False)
         self._towers = towers
@@ -101,6 +104,7 @@ class ClipEncoder:
         self.std = np.asarray(std, np.float32)
         first = next(model.parameters())
         self._device, self._dtype = first.device, first.dtype
+        self._padding = "max_length" if pads_texts else "longest"
         self.context_length = min(int(tokenizer.model_max_length), 10_000)
 
     @property
@@ -148,8 +152,9 @@ class ClipEncoder:
         """
         if not texts:
             return _unit([])
-        # SigLIP was trained on padded texts only; for the others padding behind the end token changes nothing.
-        tokens = self._tokenizer(list(texts), padding="max_length", max_length=self.context_length, return_tensors="pt")
+        tokens = self._tokenizer(
+            list(texts), padding=self._padding, max_length=self.context_length, return_tensors="pt"
+        )
         if tokens["input_ids"].shape[1] > self.context_length:
             longest = max(texts, key=len)
             raise CheckpointError(
@@ -204,19 +209,23 @@ def load_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch.float
         raise not_found(source, error) from error
 
 
-def _load_resnet(directory: Path, device: str, dtype: torch.dtype) -> ClipEncoder:
+def load_clip_resnet(directory: Path) -> ClipResnet:
+    """Read a CLIP-ResNet directory: ``config.json`` and ``model.safetensors``, in float32."""
     settings = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     settings.pop("model_type")
-    config = ClipResnetConfig(**{**settings, "layers": tuple(settings["layers"])})
-    model = ClipResnet(config)
+    model = ClipResnet(ClipResnetConfig(**{**settings, "layers": tuple(settings["layers"])}))
     model.load_state_dict({key: value.float() for key, value in load_file(directory / "model.safetensors").items()})
-    model = model.to(device, dtype)
+    return model
+
+
+def _load_resnet(directory: Path, device: str, dtype: torch.dtype) -> ClipEncoder:
+    model = load_clip_resnet(directory).to(device, dtype)
     return ClipEncoder(
         model,
         _ResnetTowers(model),
         PreTrainedTokenizerFast.from_pretrained(directory),
         name=directory.name,
-        image_size=config.image_size,
+        image_size=model.config.image_size,
         logit_scale=float(model.logit_scale.detach().float().exp()),
     )
 
@@ -241,6 +250,7 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
         logit_scale=float(model.logit_scale.detach().float().exp()),
         mean=mean,
         std=std,
+        pads_texts=config.model_type.startswith("siglip"),
     )
 
 

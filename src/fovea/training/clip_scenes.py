@@ -161,7 +161,8 @@ def _words(rng: np.random.Generator, layout: Layout, index: int | None) -> str:
 
 # Names that the text tower says in one step.
 _PICKED = 64
-_TEMPLATES = ("a photo of {}", "a photo of {}", "{}", "this is {}")
+#: Sentences around a phrase, as often as they are used.
+TEMPLATES = ("a photo of {}", "a photo of {}", "{}", "this is {}")
 
 
 class ClipScenes(Dataset[dict[str, Any]]):
@@ -237,10 +238,10 @@ class ClipScenes(Dataset[dict[str, Any]]):
             subject = -1 if sample.subject is None else sample.subject
             batch["names"].append(names[subject])
             batch["colours"].append(colours[subject])
-            template = _TEMPLATES[rng.integers(len(_TEMPLATES))]
+            template = TEMPLATES[rng.integers(len(TEMPLATES))]
             phrases.append(template.format(_words(rng, layout, sample.subject)))
         article = "the" if rng.random() < 0.8 else "a"
-        template = _TEMPLATES[rng.integers(len(_TEMPLATES))]
+        template = TEMPLATES[rng.integers(len(TEMPLATES))]
         picked = rng.permutation(len(NAMES))[:_PICKED]
         return {
             **{key: np.stack(values) for key, values in batch.items()},

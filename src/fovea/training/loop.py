@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,11 @@ class Objective(Protocol):
     @property
     def module(self) -> nn.Module:
         """Everything that is trained."""
+        ...
+
+    @property
+    def hidden(self) -> Sequence[Tensor]:
+        """Weights of hidden layers, which Muon trains where the settings ask for it."""
         ...
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
@@ -90,12 +96,13 @@ class _Run:
         # Convolutions on processors are faster with channels last, and nothing else minds.
         self.bare: nn.Module = objective.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bare.to(self.accelerator.device)
-        optimizers = build_optimizers(self.bare, settings.lr, settings.muon_lr)
+        optimizers = build_optimizers(self.bare, objective.hidden, settings.lr, settings.muon_lr)
         self.average = {
             key: value.detach().clone().float() if value.is_floating_point() else value.clone()
             for key, value in self.bare.state_dict().items()
         }
         self.step, self.seconds = 0, 0.0
+        self.peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
         self._resume(optimizers)
         self.module, *self.optimizers = self.accelerator.prepare(self.bare, *optimizers)
 
@@ -144,9 +151,9 @@ class _Run:
     def advance(self, batch: dict[str, Any]) -> dict[str, float]:
         """One optimiser step; returns the loss and its parts."""
         share = cosine_share(self.step, self.settings.steps, self.settings.warmup)
-        for optimizer in self.optimizers:
+        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * share
+                group["lr"] = peak * share
         moved = {key: torch.as_tensor(value).to(self.accelerator.device) for key, value in batch.items()}
         loss, parts = self.objective.loss(self.module, moved)
         self.accelerator.backward(loss)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,20 +24,20 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     return wide if matrix.shape[0] <= matrix.shape[1] else wide.t()
 
 
-class ConvolutionMuon(Optimizer):
-    """Muon for convolutions, each taken as a matrix of output channels by everything else.
+class Muon(Optimizer):
+    """Muon for hidden layers; a convolution is taken as a matrix of output channels by everything else.
 
-    ``torch.optim.Muon`` refuses convolutions.
+    ``torch.optim.Muon`` refuses convolutions, and works in bfloat16, which is slow on most processors.
 
     Args:
-        params: convolution weights.
+        params: weights of convolutions and linear layers.
         lr: step size; updates have singular values of 1.
         momentum: of Nesterov's kind.
         weight_decay: decoupled.
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.05
+        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.05
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
@@ -60,28 +60,27 @@ class ConvolutionMuon(Optimizer):
                 weight.add_(matrix.view_as(weight), alpha=-group["lr"] * stretch)
 
 
-def build_optimizers(module: nn.Module, lr: float, muon_lr: float = 0.0, weight_decay: float = 0.05) -> list[Optimizer]:
-    """The optimisers of a training; the groups of each keep their peak learning rate as ``peak``.
+def build_optimizers(
+    module: nn.Module, hidden: Sequence[Tensor], lr: float, muon_lr: float = 0.0, weight_decay: float = 0.05
+) -> list[Optimizer]:
+    """The optimisers of a training, at their peak learning rates.
 
     Args:
         module: what is trained.
+        hidden: its weights that suit Muon.
         lr: peak learning rate of AdamW.
-        muon_lr: peak learning rate of Muon for all convolutions behind the first one; 0 leaves them to AdamW.
+        muon_lr: peak learning rate of Muon; 0 leaves everything to AdamW.
         weight_decay: for matrices and convolutions; vectors and scalars are never decayed.
     """
-    hidden = [m.weight for m in module.modules() if isinstance(m, nn.Conv2d) and m.in_channels > 3] if muon_lr else []
-    taken = {id(weight) for weight in hidden}
+    taken = {id(weight) for weight in hidden} if muon_lr else set()
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizers: list[Optimizer] = [AdamW([group for group in groups if group["params"]], lr=lr, betas=(0.9, 0.98))]
-    if hidden:
-        optimizers.append(ConvolutionMuon(hidden, lr=muon_lr, weight_decay=weight_decay))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
+    if taken:
+        optimizers.append(Muon(hidden, lr=muon_lr, weight_decay=weight_decay))
     return optimizers
 
 

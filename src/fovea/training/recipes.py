@@ -56,9 +56,15 @@ class Training:
 
 
 def _clip_resnet(seed: int) -> Objective:
-    from fovea.training.clip_objective import ClipResnetObjective
+    from fovea.training.clip_resnet_objective import ClipResnetObjective
 
     return ClipResnetObjective(seed)
+
+
+def _clip_vit(seed: int) -> Objective:
+    from fovea.training.clip_vit_objective import ClipVitObjective
+
+    return ClipVitObjective(seed)
 
 
 def _sam(seed: int) -> Objective:
@@ -71,7 +77,8 @@ def _sam(seed: int) -> Objective:
 TRAININGS: dict[str, Training] = {
     training.name: training
     for training in (
-        Training("mini-clip-resnet", TrainSettings(steps=1500, batch_size=64, lr=2e-3, muon_lr=0.03, warmup=50), _clip_resnet),
+        Training("mini-clip-resnet", TrainSettings(steps=1500, batch_size=64, lr=1.2e-3, muon_lr=0.025), _clip_resnet),
+        Training("mini-clip", TrainSettings(steps=1500, batch_size=64, lr=1e-3, muon_lr=0.02), _clip_vit),
         Training("mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, warmup=150, log_every=50), _sam),
     )
 }

@@ -116,6 +116,11 @@ class SamObjective:
         initialise(sam)
         self.module = _Prompted(sam)
 
+    @property
+    def hidden(self) -> list[Tensor]:
+        """None: all of it is trained by AdamW."""
+        return []
+
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes with prompts."""
         return SamScenes(settings.seed, settings.steps, settings.batch_size, 128)

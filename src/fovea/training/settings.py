@@ -13,7 +13,7 @@ class TrainSettings:
         steps: optimiser steps of the whole run.
         batch_size: pictures per step and process.
         lr: peak learning rate of AdamW.
-        muon_lr: peak learning rate of Muon for convolutions; 0 leaves them to AdamW.
+        muon_lr: peak learning rate of Muon for hidden layers; 0 leaves them to AdamW.
         warmup: steps of linear warm-up.
         seed: of weights and data.
         average_decay: of the running average of the weights, which is what is shipped.
