@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from transformers import SamModel
 
 from fovea.answers import ScoreMatrix
 from fovea.backbones.clip import ClipEncoder
+from fovea.backbones.sam import SamSegmenter
 from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError, RegionError
 from fovea.grounder import Grounder
@@ -142,6 +144,22 @@ def test_everything_is_encoded_once() -> None:
     assert len(encoder.texts) == 6
     grounder.find(PICTURE, expressions, boxes=BOXES[:1])
     assert encoder.pictures == 6
+
+
+@pytest.mark.parametrize("proposals", [{"boxes": BOXES}, {"points": [[5, 10]]}, {}])
+def test_loading_is_no_part_of_an_answers_time(
+    proposals: dict, tiny_sam: Callable[[], SamModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("fovea.grounder.time.perf_counter", lambda: clock[0])
+
+    def load() -> SamSegmenter:
+        clock[0] += 100
+        return SamSegmenter(tiny_sam(), "tiny")
+
+    scorer = MarkedClip([CountingEncoder()], [parse_style("D4")], "{}")
+    assert Grounder("test", "none", scorer, load).find(PICTURE, "red", **proposals)[0].seconds == 0
+    assert clock[0] == 100
 
 
 def test_eight_threads_share_a_grounder() -> None:

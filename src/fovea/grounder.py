@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fovea.answers import Answer, Provenance, RegionLabels, ScoreMatrix, read_columns, read_rows
-from fovea.cache import DEFAULT_BYTES, FeatureCache
+from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError, RegionError
 from fovea.language.templates import clean, with_article
 from fovea.pictures import Picture, PictureSource, open_picture
@@ -66,7 +66,7 @@ class Grounder:
         scorer: fills the matrix.
         load_segmenter: loads the segmenter when masks are first needed.
         grid: how a picture is searched when no regions are given.
-        cache_bytes: most that cached features may hold.
+        cache: of features; several grounders may share one. A new one by default.
     """
 
     def __init__(
@@ -76,19 +76,24 @@ class Grounder:
         scorer: Scorer,
         load_segmenter: Callable[[], SamSegmenter],
         grid: GridSettings | None = None,
-        cache_bytes: int = DEFAULT_BYTES,
+        cache: FeatureCache | None = None,
     ) -> None:
         self.recipe = recipe
         self.models = models
         self.scorer = scorer
         self.grid = grid or GridSettings()
-        self.cache = FeatureCache(cache_bytes)
+        self.cache = FeatureCache() if cache is None else cache
         self._load_segmenter = load_segmenter
+        self._segmenter: SamSegmenter | None = None
+        self._loading = threading.Lock()
 
-    @cached_property
+    @property
     def segmenter(self) -> SamSegmenter:
         """The segmenter, loaded on first use."""
-        return self.cache.get_or_compute("segmenter", self._load_segmenter)
+        with self._loading:
+            if self._segmenter is None:
+                self._segmenter = self._load_segmenter()
+            return self._segmenter
 
     def propose(
         self,
@@ -114,11 +119,7 @@ class Grounder:
         Raises:
             RegionError: more than one kind is given, or they make no sense.
         """
-        given = [
-            name for name, value in (("boxes", boxes), ("points", points), ("regions", regions)) if value is not None
-        ]
-        if len(given) > 1 or (masks is not None and given not in ([], ["boxes"])):
-            raise RegionError(f"{' and '.join(given)} are given together", "give boxes, masks, points or regions")
+        _check_one_kind(boxes, masks, points, regions)
         if masks is not None:
             found = Regions.from_masks(masks, boxes=boxes)
         elif boxes is not None:
@@ -139,6 +140,7 @@ class Grounder:
 
     def _warm_up(self, boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:
         """Load the segmenter where it will be needed: loading is no part of the time of an answer."""
+        _check_one_kind(boxes, masks, points, regions)
         given = masks is not None or (regions is not None and regions.masks is not None)
         searched = boxes is None and regions is None
         if points is not None or (not given and (searched or self.scorer.needs_masks)):
@@ -243,6 +245,13 @@ class Grounder:
 
     def _provenance(self, regions: Regions) -> Provenance:
         return Provenance(self.recipe, self.models, regions.source, len(regions))
+
+
+def _check_one_kind(boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:
+    """Refuse regions that are given in several ways; masks may come with their boxes."""
+    given = [name for name, value in (("boxes", boxes), ("points", points), ("regions", regions)) if value is not None]
+    if len(given) > 1 or (masks is not None and given not in ([], ["boxes"])):
+        raise RegionError(f"{' and '.join(given)} are given together", "give boxes, masks, points or regions")
 
 
 def _texts(expressions: str | Sequence[str]) -> list[str]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fovea.backbones.sources import ModelSources, resolve_models
-from fovea.cache import DEFAULT_BYTES
+from fovea.cache import DEFAULT_BYTES, FeatureCache
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
-from fovea.proposers.grid_settings import GridSettings
+from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +35,6 @@ class Recipe:
     styles: tuple[MarkStyle, ...]
     paper: str
     template: str = "a photo of {}"
-
-
-# Things in scenes are few and large, and a small segmenter is never as sure of itself as a large one.
-_MINI_GRID = GridSettings(points_per_side=14, min_iou=0.6, min_stability=0.75)
 
 
 def _recipe(name: str, codes: str, summary: str, paper: str) -> Recipe:
@@ -137,8 +133,8 @@ def load(
 
     encoders = [load_clip(source, place, precision) for source in sources.clips]
     scorer = MarkedClip(encoders, chosen.styles, chosen.template, options)
-    grid = _MINI_GRID if sources.embedded else GridSettings()
-    return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, cache_bytes)
+    grid = MINI_GRID if sources.embedded else GridSettings()
+    return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes))
 
 
 def load_proposer(needs_masks: bool, models: str = "mini", *, device: str = "auto") -> Grounder:
@@ -160,5 +156,5 @@ def load_proposer(needs_masks: bool, models: str = "mini", *, device: str = "aut
 
         return load_sam(sources.sam, _device(device))
 
-    grid = _MINI_GRID if sources.embedded else GridSettings()
+    grid = MINI_GRID if sources.embedded else GridSettings()
     return Grounder("none", sources.name, MarkedClip((), (style,), "{}"), load_segmenter, grid)

@@ -128,3 +128,12 @@ def test_names_of_models(tmp_path: Path) -> None:
     assert resolve_models("google/siglip-base").sam == PRESETS["photo-small"].sam
     with pytest.raises(CheckpointError, match="more than one"):
         resolve_models("facebook/sam-vit-base,facebook/sam-vit-huge")
+
+
+def test_only_siglip_reads_padding(directory: Path) -> None:
+    """Short texts cost little where padding changes nothing; SigLIP was trained with all of it."""
+    encoder, lengths = load_clip(str(directory)), []
+    texts = encoder._towers.texts
+    encoder._towers.texts = lambda tokens: lengths.append(tokens["input_ids"].shape[1]) or texts(tokens)  # type: ignore[method-assign, func-returns-value]
+    encoder.encode_texts(["car"])
+    assert lengths == [CONTEXT_LENGTH if "siglip" in directory.name else 3]

@@ -57,7 +57,7 @@ def grounder(scorer: Oracle) -> Grounder:
 def test_an_oracle_is_always_right(examples: list[Example]) -> None:
     tool = grounder(Oracle(examples))
     rows = evaluate_grounding(tool, examples, "ground-truth")
-    result = summarise("scenes", tool, rows, "ground-truth")
+    result = summarise("scenes", tool.recipe, tool.models, rows, "ground-truth")
     assert result["n"] == sum(len(example.queries) for example in examples) == result["metrics"]["all"]["n"]
     assert all(metric["accuracy"] == 1 for metric in result["metrics"].values())
     assert result["provenance"] == {"models": "none", "proposals": "ground-truth"}

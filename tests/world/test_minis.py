@@ -20,7 +20,7 @@ PICTURES = 40
 def accuracy(recipe: str, proposals: str = "ground-truth", names: str = "train") -> dict[str, dict[str, float]]:
     grounder = load(recipe, device="cpu")
     rows = evaluate_grounding(grounder, composed_examples(1_500_000, PICTURES, names), proposals)
-    return summarise("scenes", grounder, rows, proposals)["metrics"]
+    return summarise("scenes", grounder.recipe, grounder.models, rows, proposals)["metrics"]
 
 
 @pytest.fixture(scope="module")

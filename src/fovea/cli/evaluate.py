@@ -60,7 +60,7 @@ def run(
     grounder = load(recipe, models, device=device, dtype=dtype)
     with progress("pictures", len(examples)) as advance:
         rows = evaluate_grounding(grounder, examples, proposals, out, advance)
-    result = summarise(benchmark, grounder, rows, proposals)
+    result = summarise(benchmark, grounder.recipe, grounder.models, rows, proposals)
     if as_json:
         typer.echo(json.dumps(result))
         return

@@ -126,17 +126,17 @@ def _share(rows: Sequence[Row]) -> dict[str, float | int]:
     }
 
 
-def summarise(benchmark: str, grounder: Grounder, rows: Sequence[Row], proposals: str) -> dict[str, Any]:
+def summarise(benchmark: str, recipe: str, models: str, rows: Sequence[Row], proposals: str) -> dict[str, Any]:
     """Accuracy and chance by kind of expression and over all, with where the proposals came from."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     sources = sorted({row["source"] for row in rows})
     return {
         "benchmark": benchmark,
-        "recipe": grounder.recipe,
+        "recipe": recipe,
         "n": len(rows),
         "metrics": {
             **{kind: _share([row for row in rows if row["kind"] == kind]) for kind in sorted(kinds)},
             "all": _share(rows),
         },
-        "provenance": {"models": grounder.models, "proposals": ", ".join(sources) or proposals},
+        "provenance": {"models": models, "proposals": ", ".join(sources) or proposals},
     }

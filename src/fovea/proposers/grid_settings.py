@@ -31,3 +31,6 @@ class GridSettings:
 
 #: What the released FGVP evaluation uses (specs/fgvp.md, b).
 FGVP_GRID = GridSettings(points_per_side=16, min_iou=0.86, min_stability=0.92, stability_offset=0.7)
+
+#: What mini-sam is used with: things in scenes are few and large, and a small segmenter is never as sure of itself.
+MINI_GRID = GridSettings(points_per_side=14, min_iou=0.6, min_stability=0.75)
