@@ -12,7 +12,9 @@ NAME = "train"
 
 
 def run(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="mini-clip-resnet or mini-sam.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="mini-clip-resnet, mini-clip or mini-sam.", show_default=False)
+    ],
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="JSON that overrides single settings.", show_default=False),

@@ -21,10 +21,11 @@ def _visible(drawing: Drawing) -> np.ndarray:
 
 
 def _box(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """The mask's box, drawn as carelessly as a detector or a person would."""
+    """The mask's box: half of them exact, half drawn as carelessly as a detector or a person would."""
     ys, xs = np.nonzero(mask)
     box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
-    return box + rng.normal(0, 0.03, 4) * max(box[2] - box[0], box[3] - box[1])
+    slip = rng.choice([0.0, 0.03])
+    return box + rng.normal(0, slip, 4) * max(box[2] - box[0], box[3] - box[1])
 
 
 def _point(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
