@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--names", default="train")
     parser.add_argument("--recipes", default="crop,redcircle,fgvp,C1,D4,crop+C1+D4")
     parser.add_argument("--proposals", default="ground-truth,sam-boxes,grid")
-    parser.add_argument("--models", default="mini")
+    parser.add_argument("--models", default="mini-ensemble")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="receives all figures as JSON")
     options = parser.parse_args()

@@ -10,7 +10,7 @@ from fovea.evaluation.examples import composed_examples
 from fovea.evaluation.grounding import evaluate_grounding, summarise
 from fovea.evaluation.segmentation import evaluate_segmenter
 from fovea.grounder import Grounder
-from fovea.proposers.grid_settings import GridSettings
+from fovea.proposers.grid_settings import MINI_GRID
 from fovea.recipes import load
 from fovea.scenes.scene import compose
 
@@ -35,7 +35,7 @@ def grounder() -> Grounder:
         ("D4", "mini", 0.76, 0.85),
         ("C1", "mini", 0.68, 0.78),
         ("fgvp", "mini", 0.8, 0.88),
-        ("fgvp", "mini-resnet", 0.8, 0.88),
+        ("fgvp", "mini-ensemble", 0.8, 0.88),
         ("fgvp", "mini-vit", 0.5, 0.7),
     ],
 )
@@ -48,8 +48,7 @@ def test_names_and_colours_are_understood(recipe: str, models: str, name: float,
 
 
 def test_masks_come_from_boxes_points_and_the_grid(grounder: Grounder) -> None:
-    settings = GridSettings(points_per_side=10, min_iou=0.6, min_stability=0.75)
-    found = evaluate_segmenter(grounder.segmenter, composed_examples(1_500_000, 12), settings)
+    found = evaluate_segmenter(grounder.segmenter, composed_examples(1_500_000, 12), MINI_GRID)
     assert found["box_iou"] > 0.8
     assert found["point_iou"] > 0.7
     assert found["grid_recall"] > 0.7

@@ -35,9 +35,11 @@ def _mini(name: str) -> str:
 
 #: What ``--models`` knows by name.
 PRESETS: dict[str, ModelSources] = {
-    "mini": ModelSources("mini", (_mini("mini-clip-resnet"), _mini("mini-clip")), _mini("mini-sam"), embedded=True),
-    "mini-resnet": ModelSources("mini-resnet", (_mini("mini-clip-resnet"),), _mini("mini-sam"), embedded=True),
+    "mini": ModelSources("mini", (_mini("mini-clip-resnet"),), _mini("mini-sam"), embedded=True),
     "mini-vit": ModelSources("mini-vit", (_mini("mini-clip"),), _mini("mini-sam"), embedded=True),
+    "mini-ensemble": ModelSources(
+        "mini-ensemble", (_mini("mini-clip-resnet"), _mini("mini-clip")), _mini("mini-sam"), embedded=True
+    ),
     "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge"),
     "photo-small": ModelSources("photo-small", ("openai/clip-vit-base-patch32",), "facebook/sam-vit-base"),
 }

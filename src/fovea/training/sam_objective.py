@@ -118,8 +118,10 @@ class SamObjective:
 
     @property
     def hidden(self) -> list[Tensor]:
-        """None: all of it is trained by AdamW."""
-        return []
+        """The linear layers of the encoder's and the decoder's transformers."""
+        layers = (self.module.sam.vision_encoder.layers, self.module.sam.mask_decoder.transformer.layers)
+        linear = (inner for each in layers for inner in each.modules() if isinstance(inner, nn.Linear))
+        return [layer.weight for layer in linear]
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes with prompts."""
