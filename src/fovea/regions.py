@@ -66,14 +66,22 @@ def rle_from_json(data: dict[str, Any]) -> Rle:
     return {"size": [height, width], "counts": rle["counts"]}
 
 
+def box_areas(boxes: np.ndarray) -> np.ndarray:
+    """Areas of boxes ``(..., 4)`` xyxy as ``(...)``; inverted ones have none."""
+    return np.asarray((boxes[..., 2:] - boxes[..., :2]).clip(0).prod(-1))
+
+
+def box_overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Areas that boxes share; shapes ``(..., 4)`` are broadcast."""
+    low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
+    return np.asarray((high - low).clip(0).prod(-1))
+
+
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """IoU of boxes ``(N, 4)`` and ``(M, 4)`` xyxy as ``(N, M)`` float32; boxes without area give 0."""
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(-1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None] - shared
+    shared = box_overlaps(first[:, None], second[None])
+    union = box_areas(first)[:, None] + box_areas(second)[None] - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0).astype(np.float32)
 
 
