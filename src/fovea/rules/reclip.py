@@ -11,7 +11,7 @@ from fovea.language.entities import Entity, Relation, main_entity
 from fovea.language.keywords import Keywords, first_row
 from fovea.language.parses import Parse
 from fovea.regions import box_areas
-from fovea.rules.spatial import relation_table
+from fovea.rules.strict import relation_table
 
 #: From a text to how the regions share it: ``(N,)`` float64 that adds up to 1.
 Shares = Callable[[str], np.ndarray]
