@@ -19,7 +19,6 @@ from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.scorers import Evidence
 
-
 # Marked pictures that are drawn and embedded together.
 _AT_ONCE = 64
 
