@@ -75,3 +75,41 @@ def test_an_error_reaches_the_caller_and_is_forgotten() -> None:
     with pytest.raises(ZeroDivisionError):
         cache.get_or_compute("k", lambda: 1 / 0)
     assert cache.get_or_compute("k", lambda: 1) == 1
+
+
+def test_many_are_computed_in_one_go() -> None:
+    cache, asked = FeatureCache(), []
+
+    def squares(missing: list[int]) -> list[int]:
+        asked.append([keys[i] for i in missing])
+        return [keys[i] ** 2 for i in missing]
+
+    keys = [3, 1, 3]
+    assert cache.get_or_compute_many(keys, squares) == [9, 1, 9]
+    keys = [1, 2, 3, 4]
+    assert cache.get_or_compute_many(keys, squares) == [1, 4, 9, 16]
+    assert asked == [[3, 1], [2, 4]]
+
+
+def test_two_threads_that_need_each_others_values_both_end() -> None:
+    cache, gate = FeatureCache(), threading.Barrier(2)
+
+    def compute(keys: list[str], missing: list[int]) -> list[str]:
+        gate.wait(timeout=5)
+        return [keys[i].upper() for i in missing]
+
+    def ask(keys: list[str], delay: float) -> list[str]:
+        time.sleep(delay)
+        return cache.get_or_compute_many(keys, lambda missing: compute(keys, missing))
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(ask, ["a", "b"], 0), pool.submit(ask, ["c", "a"], 0.05)
+        assert first.result(timeout=5) == ["A", "B"]
+        assert second.result(timeout=5) == ["C", "A"]
+
+
+def test_too_few_values_are_an_error_and_nobody_waits() -> None:
+    cache = FeatureCache()
+    with pytest.raises(ValueError, match="2 values were asked for, 1 came"):
+        cache.get_or_compute_many(["a", "b"], lambda missing: [1])
+    assert cache.get_or_compute("a", lambda: 2) == 2

@@ -143,7 +143,9 @@ def test_everything_is_encoded_once() -> None:
     assert encoder.pictures == 4
     assert len(encoder.texts) == 6
     grounder.find(PICTURE, expressions, boxes=BOXES[:1])
-    assert encoder.pictures == 6
+    assert encoder.pictures == 4
+    grounder.find(PICTURE, expressions, boxes=[*BOXES[1:], [1, 1, 9, 9]])
+    assert encoder.pictures == 6, "only the new region is embedded, in both styles"
 
 
 @pytest.mark.parametrize("proposals", [{"boxes": BOXES}, {"points": [[5, 10]]}, {}])
@@ -171,6 +173,7 @@ def test_eight_threads_share_a_grounder() -> None:
         found = list(pool.map(lambda _: shared.find(PICTURE, expressions, boxes=BOXES), range(24)))
     assert all([answer.region for answer in answers] == expected for answers in found)
     assert counting.pictures == encoder.pictures == 2
+    assert len(counting.texts) == 2
 
 
 def test_importing_fovea_is_light() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -65,32 +65,63 @@ class FeatureCache:
             key: names everything that the value depends on.
             compute: makes the value; an error it raises reaches every thread that waits, and nothing is kept.
         """
+        return self.get_or_compute_many([key], lambda _: [compute()])[0]
+
+    def get_or_compute_many(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Sequence[T]]) -> list[T]:
+        """The values of many keys; what is missing is computed in one go.
+
+        Args:
+            keys: name everything that the values depend on; repeated ones are computed once.
+            compute: from the positions of missing keys to their values, in order.
+
+        Returns:
+            One value per key, in order.
+        """
+        values: dict[Hashable, T] = {}
+        waiting: dict[Hashable, Future[Any]] = {}
+        mine: dict[Hashable, Future[Any]] = {}
+        missing: list[int] = []
         with self._lock:
-            if key in self._values:
-                self._hits += 1
-                self._values.move_to_end(key)
-                return cast(T, self._values[key][0])
-            running = self._running.get(key)
-            if running is None:
-                self._misses += 1
-                mine: Future[Any] = Future()
-                self._running[key] = mine
-            else:
-                self._hits += 1
-        if running is not None:
-            return cast(T, running.result())
+            for position, key in enumerate(keys):
+                if key in self._values:
+                    self._values.move_to_end(key)
+                    values[key] = self._values[key][0]
+                elif key in self._running:
+                    waiting[key] = self._running[key]
+                else:
+                    self._misses += 1
+                    missing.append(position)
+                    mine[key] = self._running[key] = Future()
+            self._hits += len(keys) - len(missing)
+        # What others compute is waited for last: two threads may each hold what the other one needs.
+        if missing:
+            values |= dict(zip(mine, self._fill(mine, lambda: compute(missing)), strict=True))
+        values |= {key: future.result() for key, future in waiting.items() if key not in mine}
+        return [values[key] for key in keys]
+
+    def _fill(self, mine: dict[Hashable, Future[Any]], compute: Callable[[], Sequence[T]]) -> list[T]:
+        """Compute the values of keys that this thread has claimed; whatever happens, nobody waits for ever."""
         try:
-            value = compute()
-        except BaseException as error:
+            values = list(compute())
+            if len(values) != len(mine):
+                raise ValueError(f"{len(mine)} values were asked for, {len(values)} came")
             with self._lock:
-                del self._running[key]
-            mine.set_exception(error)
+                for key, value in zip(mine, values, strict=True):
+                    self._keep(key, value)
+        except BaseException as error:
+            self._release(mine)
+            for future in mine.values():
+                future.set_exception(error)
             raise
+        self._release(mine)
+        for future, value in zip(mine.values(), values, strict=True):
+            future.set_result(value)
+        return values
+
+    def _release(self, mine: Iterable[Hashable]) -> None:
         with self._lock:
-            del self._running[key]
-            self._keep(key, value)
-        mine.set_result(value)
-        return value
+            for key in mine:
+                del self._running[key]
 
     def __contains__(self, key: Hashable) -> bool:
         with self._lock:

@@ -127,7 +127,7 @@ class Grounder:
         elif points is not None:
             from fovea.proposers.sam_prompts import regions_at
 
-            found = regions_at(picture, np.asarray(points, np.float32), self.segmenter, self.cache)
+            found = regions_at(picture, points, self.segmenter, self.cache)
         elif regions is not None:
             found = regions
         else:
@@ -249,8 +249,9 @@ class Grounder:
 
 def _check_one_kind(boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:
     """Refuse regions that are given in several ways; masks may come with their boxes."""
-    given = [name for name, value in (("boxes", boxes), ("points", points), ("regions", regions)) if value is not None]
-    if len(given) > 1 or (masks is not None and given not in ([], ["boxes"])):
+    kinds = {"boxes": boxes, "masks": masks, "points": points, "regions": regions}
+    given = [name for name, value in kinds.items() if value is not None]
+    if len(given) > 1 and given != ["boxes", "masks"]:
         raise RegionError(f"{' and '.join(given)} are given together", "give boxes, masks, points or regions")
 
 
@@ -259,5 +260,7 @@ def _texts(expressions: str | Sequence[str]) -> list[str]:
     if not texts:
         raise ExpressionError("there is nothing to look for", "give at least one expression or label")
     for text in texts:
+        if not isinstance(text, str):
+            raise ExpressionError(f"{text!r} is no text", "give expressions or labels as strings")
         clean(text)
     return texts

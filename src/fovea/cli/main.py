@@ -54,13 +54,7 @@ def main() -> None:
     except FoveaError as error:
         typer.echo(f"fovea: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("fovea: interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        sys.stdout = None  # type: ignore[assignment]
-        sys.exit(1)
+
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ def clean(text: str) -> str:
     Raises:
         ExpressionError: nothing is left.
     """
-    cleaned = " ".join(text.split()).strip(" .!?").lower()
-    if not cleaned:
-        raise ExpressionError(f"the expression {text!r} is empty", "say what to look for")
+    # What is no valid Unicode, such as half a surrogate pair, reaches no tokenizer.
+    valid = text.encode("utf-8", "ignore").decode("utf-8")
+    cleaned = " ".join(valid.split()).strip(" .!?").lower()
+    if not any(character.isalnum() for character in cleaned):
+        raise ExpressionError(f"the expression {text[:80]!r} is empty", "say what to look for")
     return cleaned
 
 

@@ -104,6 +104,11 @@ def mask_coverage(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack(covered).astype(np.float32) / 255
 
 
+def drawn_width(thickness: int) -> int:
+    """Pixels that OpenCV draws for a thickness: 1, 3, 5, 5, 7, 7 ... (specs/fgvp.md, a)."""
+    return 1 if thickness == 1 else 2 * ((thickness + 1) // 2) + 1
+
+
 def _ellipse_lines(boxes: np.ndarray, size: tuple[int, int], thickness: float) -> np.ndarray:
     return np.clip(thickness / 2 + 0.5 - np.abs(_ellipse_distance(boxes, size)), 0, 1)
 
@@ -182,8 +187,7 @@ def render(
     # Lengths are given on a picture whose shorter side is the marking size.
     unit = scale * min(picture.size) / options.marking_size
     if style.effect is Effect.LINE:
-        # OpenCV draws an odd number of pixels: thickness 2 comes out as 3.
-        thickness = max(_THINNEST, float(unit.mean()) * (2 * (options.thickness // 2) + 1))
+        thickness = max(_THINNEST, float(unit.mean()) * drawn_width(options.thickness))
         lines = _LINES[style.geometry](boxes, size, thickness)
         return blend(np.asarray(options.line_colour, np.float32), base, lines)
     coverage = _coverage(regions, boxes, style.geometry, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from fovea.errors import ExpressionError
+from fovea.errors import ExpressionError, RegionError
 
 
 class Geometry(Enum):
@@ -86,6 +86,18 @@ class MarkOptions:
     alpha: float = 0.5
     blur_sigma: float = 100.0
     marking_size: int = 384
+
+    def __post_init__(self) -> None:
+        for name in ("line_colour", "fill_colour"):
+            colour = tuple(getattr(self, name))
+            if len(colour) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in colour):
+                raise RegionError(f"{name} is {colour}", "give red, green and blue as whole numbers from 0 to 255")
+            object.__setattr__(self, name, colour)
+        if not 0 <= self.alpha <= 1:
+            raise RegionError(f"alpha is {self.alpha}", "give an opacity from 0 to 1")
+        # "not >" also refuses what is not a number.
+        if not self.blur_sigma >= 0 or not self.thickness >= 1 or not self.marking_size >= 1:
+            raise RegionError("blur_sigma, thickness or marking_size is too small", "give at least 0, 1 and 1")
 
 
 def _all_styles() -> dict[str, MarkStyle]:

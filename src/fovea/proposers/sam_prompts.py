@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def add_masks(
 
 def regions_at(
     picture: Picture,
-    points: np.ndarray,
+    points: Any,
     segmenter: SamSegmenter,
     cache: FeatureCache,
     *,
@@ -89,9 +90,12 @@ def regions_at(
     return cache.get_or_compute(key, lambda: _regions_at(picture, checked, segmenter, cache, choice))
 
 
-def _checked_points(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _checked_points(points: Any, size: tuple[int, int]) -> np.ndarray:
     """``(N, 2)`` float32 inside the picture, or an error that names the point."""
-    array = np.asarray(points, np.float32)
+    try:
+        array = np.asarray(points, np.float32)
+    except (TypeError, ValueError) as error:
+        raise RegionError("points must be pairs of numbers", "give x, y in pixels") from error
     if array.size == 0:
         return np.zeros((0, 2), np.float32)
     if array.ndim != 2 or array.shape[1] != 2:

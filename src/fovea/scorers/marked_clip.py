@@ -6,7 +6,7 @@ the logits, temperature times cosine, are summed over styles and CLIPs (specs/fg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from fovea.marks import MarkOptions, MarkStyle, render
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.scorers import Evidence
+
+# Marked pictures that are drawn and embedded together.
+_AT_ONCE = 64
 
 
 def sum_logits(embeddings: Sequence[np.ndarray], texts: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
@@ -86,32 +89,34 @@ class MarkedClip:
     def _embed(
         self, encoder: ClipEncoder, style: MarkStyle, picture: Picture, regions: Regions, cache: FeatureCache
     ) -> np.ndarray:
-        """``(R, D)`` embeddings of the marked picture, one per region, computed once."""
+        """``(R, D)`` embeddings of the marked picture; every region is embedded once, whatever it is asked with."""
+        size = (encoder.image_size, encoder.image_size)
+
+        def compute(missing: list[int]) -> list[np.ndarray]:
+            rows: list[np.ndarray] = []
+            # Marked pictures are large: only some exist at a time.
+            for start in range(0, len(missing), _AT_ONCE):
+                some = regions.select(missing[start : start + _AT_ONCE])
+                rows += map(np.array, encoder.encode_pictures(render(picture, some, style, size, self.options)))
+            return rows
+
         # Masks belong to the key only where they are seen: a box may get its mask later.
-        shown = regions.key if style.needs_masks else regions.boxes.tobytes()
-
-        def compute() -> np.ndarray:
-            size = (encoder.image_size, encoder.image_size)
-            return encoder.encode_pictures(render(picture, regions, style, size, self.options))
-
-        return cache.get_or_compute(("marked", encoder.key, style, self.options, picture.key, shown), compute)
+        outlines: Iterable[bytes] = [b""] * len(regions)
+        if style.needs_masks and regions.masks is not None:
+            outlines = [mask["counts"] for mask in regions.masks]
+        shared = ("marked", encoder.key, style, self.options, picture.key)
+        keys = [(*shared, box.tobytes(), outline) for box, outline in zip(regions.boxes, outlines, strict=True)]
+        return np.stack(cache.get_or_compute_many(keys, compute))
 
     @staticmethod
     def _encode_texts(encoder: ClipEncoder, sentences: Sequence[str], cache: FeatureCache) -> np.ndarray:
         """``(T, D)``; every sentence is encoded once, new ones together."""
-        missing: dict[str, np.ndarray] = {}
 
-        def lookup(sentence: str) -> np.ndarray:
-            if not missing:
-                fresh = [one for one in dict.fromkeys(sentences) if ("text", encoder.key, one) not in cache]
-                missing.update(zip(fresh, encoder.encode_texts(fresh), strict=True))
-            found = missing.get(sentence)
-            # Another thread's bound may have pushed a sentence out in between.
-            return encoder.encode_texts([sentence])[0] if found is None else found
+        def compute(missing: list[int]) -> list[np.ndarray]:
+            # A row of its own: a view would keep the whole batch alive.
+            return [np.array(row) for row in encoder.encode_texts([sentences[i] for i in missing])]
 
-        return np.stack(
-            [cache.get_or_compute(("text", encoder.key, one), lambda one=one: lookup(one)) for one in sentences]  # type: ignore[misc]
-        )
+        return np.stack(cache.get_or_compute_many([("text", encoder.key, one) for one in sentences], compute))
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """Every style as the first CLIP saw it."""
