@@ -20,7 +20,7 @@ _MEMBER_SOFTNESS = 1.0
 _LOOKS = 0.1
 
 
-def share_phrase(phrase: Phrase, layout: Layout, logits: Logits) -> np.ndarray:
+def share_phrase(phrase: Phrase, layout: Layout, logits: Logits, sharpness: float = 1.0) -> np.ndarray:
     """How the regions share a phrase.
 
     Without conditions looks alone decide. With some, looks say which regions are of the kind at all, places and
@@ -30,6 +30,7 @@ def share_phrase(phrase: Phrase, layout: Layout, logits: Logits) -> np.ndarray:
         phrase: what is meant.
         layout: of the N regions.
         logits: how well the regions fit a text.
+        sharpness: factor of the logits where looks alone decide.
 
     Returns:
         ``(N,)`` float64 that adds up to 1.
@@ -37,13 +38,13 @@ def share_phrase(phrase: Phrase, layout: Layout, logits: Logits) -> np.ndarray:
     values = logits(phrase.text) if phrase.text else np.zeros(len(layout))
     values = values - values.max(initial=-np.inf)
     if not phrase.conditions:
-        return _shares(np.exp(values))
+        return _shares(np.exp(sharpness * values))
     found = sigmoid((values + _MEMBER_GAP) / _MEMBER_SOFTNESS)
     for condition in phrase.conditions:
         if isinstance(condition, Place):
             found = found * layout.at(condition.sides)
         elif isinstance(condition, Related):
-            found = found * _related(condition, layout, logits)
+            found = found * _related(condition, layout, logits, sharpness)
     for condition in phrase.conditions:
         if isinstance(condition, Extreme | Ordinal):
             found = _pick(condition, layout, found / max(found.max(initial=0.0), 1e-300))
@@ -55,8 +56,8 @@ def _shares(found: np.ndarray) -> np.ndarray:
     return np.asarray(found / total) if total > 0 else np.full(len(found), 1 / max(1, len(found)))
 
 
-def _related(related: Related, layout: Layout, logits: Logits) -> np.ndarray:
-    others = [share_phrase(other, layout, logits) for other in related.others]
+def _related(related: Related, layout: Layout, logits: Logits, sharpness: float) -> np.ndarray:
+    others = [share_phrase(other, layout, logits, sharpness) for other in related.others]
     if related.relation == "between":
         # "between the cars": both ends look alike.
         return layout.between(others[0], others[-1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fovea.answers import softmax
 from fovea.language.entities import Entity, Relation, main_entity
 from fovea.language.keywords import Keywords, first_row
 from fovea.language.parses import Parse
@@ -18,7 +19,29 @@ Shares = Callable[[str], np.ndarray]
 
 
 @dataclass(frozen=True)
-class ReclipRelations:
+class Softness:
+    """How logits become shares (specs/fgvp.md, c).
+
+    Attributes:
+        sigmoid: a logistic function of their z-scores over the regions, instead of a softmax.
+        temperature: factor of the z-scores; the softmax ignores it.
+    """
+
+    sigmoid: bool = False
+    temperature: float = 1.0
+
+
+def softened(logits: np.ndarray, softness: Softness) -> np.ndarray:
+    """``(N,)`` logits as shares. A softmax adds up to 1, the sigmoid does not."""
+    if not softness.sigmoid:
+        return softmax(logits, axis=0)
+    values = np.asarray(logits, np.float64)
+    spread = values.std(ddof=1) if len(values) > 1 else 0.0
+    return np.asarray(1 / (1 + np.exp(-softness.temperature * (values - values.mean()) / (spread + 1e-9))))
+
+
+@dataclass(frozen=True)
+class ReclipRules:
     """The relation rules of ReCLIP and of FGVP's ``R``.
 
     Attributes:
