@@ -51,12 +51,14 @@ class Provenance:
         models: names of the models.
         proposals: source of the proposals; results on ground truth must never pass for others.
         count: how many proposals there were.
+        relations: the dialect and the parser that read places out of expressions.
     """
 
     recipe: str
     models: str
     proposals: str
     count: int
+    relations: str = "none"
 
 
 @dataclass(frozen=True)

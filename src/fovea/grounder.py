@@ -17,6 +17,7 @@ from fovea.language.templates import clean, with_article
 from fovea.pictures import Picture, PictureSource, open_picture
 from fovea.proposers.grid_settings import GridSettings
 from fovea.regions import Regions
+from fovea.rules.relations import Relations, apply_relations, texts_of
 from fovea.scorers import Evidence, Scorer
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Grounder:
         load_segmenter: loads the segmenter when masks are first needed.
         grid: how a picture is searched when no regions are given.
         cache: of features; several grounders may share one. A new one by default.
+        relations: reads places, sizes and neighbours out of expressions; by default nothing does.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class Grounder:
         load_segmenter: Callable[[], SamSegmenter],
         grid: GridSettings | None = None,
         cache: FeatureCache | None = None,
+        relations: Relations | None = None,
     ) -> None:
         self.recipe = recipe
         self.models = models
         self.scorer = scorer
+        self.relations = relations
         self.grid = grid or GridSettings()
         self.cache = FeatureCache() if cache is None else cache
         self._load_segmenter = load_segmenter
@@ -190,7 +194,7 @@ class Grounder:
         if opened.is_blank:
             # A picture of one colour shows nothing, whatever is proposed.
             proposals = Regions.empty(opened.size, proposals.source)
-        matrix: ScoreMatrix = clock.run("scores", lambda: self.scorer.score(opened, proposals, texts, self.cache))
+        matrix: ScoreMatrix = clock.run("scores", lambda: self._score(opened, proposals, texts))
         answers = read_columns(
             matrix,
             self._provenance(proposals),
@@ -202,6 +206,15 @@ class Grounder:
         if explain and len(proposals):
             evidence = clock.run("evidence", lambda: self.scorer.evidence(opened, proposals))
         return Grounding(opened, proposals, matrix, tuple(answers), clock.seconds, tuple(evidence))
+
+    def _score(self, picture: Picture, regions: Regions, texts: list[str]) -> ScoreMatrix:
+        """How well expressions fit regions, with what the rules make of it."""
+        if self.relations is None:
+            return self.scorer.score(picture, regions, texts, self.cache)
+        wanted = [clean(text) for text in texts]
+        parts = [part for text in wanted for part in texts_of(self.relations, text)]
+        matrix = self.scorer.score(picture, regions, list(dict.fromkeys(wanted + parts)), self.cache)
+        return apply_relations(matrix, texts, self.relations)
 
     def find(self, picture: PictureSource, expressions: str | Sequence[str], **options: Any) -> list[Answer]:
         """Find what expressions mean: the answers of :meth:`ground`, which takes the same options."""
@@ -244,7 +257,8 @@ class Grounder:
         return read_rows(named, self._provenance(proposals), top=top)
 
     def _provenance(self, regions: Regions) -> Provenance:
-        return Provenance(self.recipe, self.models, regions.source, len(regions))
+        rules = "none" if self.relations is None else self.relations.name
+        return Provenance(self.recipe, self.models, regions.source, len(regions), rules)
 
 
 def _check_one_kind(boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:

@@ -10,6 +10,7 @@ from fovea.cache import DEFAULT_BYTES, FeatureCache
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
+from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ class Recipe:
         summary: one line on what it does.
         styles: the visual prompts whose scores are summed.
         paper: where it comes from.
+        relations: whether the rules on places and neighbours apply, the paper's R.
         template: sentence around an expression.
     """
 
@@ -34,11 +36,22 @@ class Recipe:
     summary: str
     styles: tuple[MarkStyle, ...]
     paper: str
+    relations: bool = False
     template: str = "a photo of {}"
 
 
-def _recipe(name: str, codes: str, summary: str, paper: str) -> Recipe:
-    return Recipe(name, summary, tuple(parse_style(code) for code in codes.split()), paper)
+def _parts(text: str) -> tuple[tuple[MarkStyle, ...], bool]:
+    """Visual prompts joined by ``+``, with an ``R`` among them for the rules on relations."""
+    parts = [part.strip() for part in text.split("+")]
+    styles = tuple(parse_style(part) for part in parts if part.upper() != "R")
+    if not styles:
+        raise ExpressionError(f"{text!r} names no visual prompt", "add one, such as crop")
+    return styles, len(styles) < len(parts)
+
+
+def _recipe(name: str, parts: str, summary: str, paper: str) -> Recipe:
+    styles, relations = _parts(parts)
+    return Recipe(name, summary, styles, paper, relations)
 
 
 #: Every recipe by name.
@@ -47,9 +60,9 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         _recipe("crop", "P", "cut each region out and let CLIP choose", "baseline of ReCLIP and FGVP"),
         _recipe(
-            "redcircle", "P C1", "a crop and a red ellipse around each region", "Shtedritski et al. 2023, as in FGVP"
+            "redcircle", "P+C1+R", "a crop and a red ellipse around each region", "Shtedritski et al. 2023, as in FGVP"
         ),
-        _recipe("fgvp", "P D4", "a crop, and everything outside of the mask blurred", "Yang et al. 2023 (FGVP)"),
+        _recipe("fgvp", "P+D4+R", "a crop, and everything outside of the mask blurred", "Yang et al. 2023 (FGVP)"),
     )
 }
 
@@ -63,13 +76,14 @@ def resolve_recipe(name: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
     try:
-        styles = tuple(parse_style(part) for part in name.split("+"))
+        styles, relations = _parts(name)
     except ExpressionError as error:
         known = ", ".join(RECIPES)
         raise ExpressionError(
-            f"there is no recipe called {name!r}", f"known are {known}, or visual prompts joined by +, such as crop+D4"
+            f"there is no recipe called {name!r}",
+            f"known are {known}, or visual prompts joined by +, such as crop+D4+R",
         ) from error
-    return Recipe(name, "visual prompts chosen by hand", styles, "")
+    return Recipe(name, "visual prompts chosen by hand", styles, "", relations)
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -100,6 +114,8 @@ def load(
     dtype: str = "float32",
     options: MarkOptions | None = None,
     cache_bytes: int = DEFAULT_BYTES,
+    relations: str = "extended",
+    parser: str = "built-in",
 ) -> Grounder:
     """Build a grounder.
 
@@ -110,6 +126,8 @@ def load(
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         options: how marks look.
         cache_bytes: most that cached features may hold.
+        relations: the dialect of recipes that apply relations: ``extended`` or ``reclip``.
+        parser: what reads expressions for them: ``built-in``, ``spacy``, ``spacy:MODEL``, or a JSON file of parses.
 
     Returns:
         A grounder; the segmenter is loaded when it is first needed.
@@ -121,6 +139,7 @@ def load(
     chosen = resolve_recipe(recipe)
     sources: ModelSources = resolve_models(models)
     place, precision = _device(device), _dtype(dtype)
+    rules = resolve_relations(relations, parser, len(chosen.styles) * len(sources.clips)) if chosen.relations else None
 
     from fovea.backbones.clip import load_clip
     from fovea.grounder import Grounder
@@ -134,7 +153,7 @@ def load(
     encoders = [load_clip(source, place, precision) for source in sources.clips]
     scorer = MarkedClip(encoders, chosen.styles, chosen.template, options)
     grid = MINI_GRID if sources.embedded else GridSettings()
-    return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes))
+    return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes), rules)
 
 
 def load_proposer(needs_masks: bool, models: str = "mini", *, device: str = "auto") -> Grounder:

@@ -38,6 +38,17 @@ def test_words_are_split() -> None:
     assert parse("...").words == ()
 
 
+def left_of(other: Phrase) -> Related:
+    return Related("left", (other,))
+
+
+def right_of(other: Phrase) -> Related:
+    return Related("right", (other,))
+
+
+CUP, BIG_SPOON = Phrase("the cup"), Phrase("the spoon", (Extreme("bigger"),))
+
+
 @pytest.mark.parametrize(
     ("text", "phrase"),
     [
@@ -50,9 +61,9 @@ def test_words_are_split() -> None:
         ("the largest object", Phrase("", (Extreme("bigger"),))),
         ("the man with a hat", Phrase("the man with a hat")),
         ("the right side of the pizza", Phrase("the pizza", (Place(("right",)),))),
-        ("dog left of cat right of horse", Phrase("dog", (Related("left", (Phrase("cat", (Related("right", (Phrase("horse"),)),)),)),))),
-        ("the man to the left of the woman in red", Phrase("the man", (Related("left", (Phrase("the woman in red"),)),))),
-        ("the egg between the cup and the big spoon", Phrase("the egg", (Related("between", (Phrase("the cup"), Phrase("the spoon", (Extreme("bigger"),)))),))),
+        ("dog left of cat right of horse", Phrase("dog", (left_of(Phrase("cat", (right_of(Phrase("horse")),))),))),
+        ("the man to the left of the woman in red", Phrase("the man", (left_of(Phrase("the woman in red")),))),
+        ("the egg between the cup and the big spoon", Phrase("the egg", (Related("between", (CUP, BIG_SPOON)),))),
         ("traffic light that is green", Phrase("traffic light that is green")),
     ],
 )  # fmt: skip
@@ -60,7 +71,9 @@ def test_phrases_are_read(text: str, phrase: Phrase) -> None:
     assert read_phrase(parse(text)) == phrase
 
 
-@pytest.mark.parametrize("text", ["left", "of the", "the", "and", "12", "behind", "'s", "the the the", "a " * 300, "x" * 10_000])
+@pytest.mark.parametrize(
+    "text", ["left", "of the", "the", "and", "12", "behind", "'s", "the the the", "a " * 300, "x" * 10_000]
+)
 def test_odd_texts_are_read_somehow(text: str) -> None:
     found = resolve_parser()(text)
     assert len(found.words) <= 200
@@ -79,7 +92,14 @@ def test_records_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"a": 1}', '{"a": {"words": ["a"]}}', '{"a": {"words": ["a"], "heads": [3], "deps": ["x"], "pos": ["NOUN"]}}']
+    "content",
+    [
+        "",
+        "[]",
+        '{"a": 1}',
+        '{"a": {"words": ["a"]}}',
+        '{"a": {"words": ["a"], "heads": [3], "deps": ["x"], "pos": ["NOUN"]}}',
+    ],
 )
 def test_broken_records_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "parses.json"

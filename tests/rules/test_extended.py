@@ -102,7 +102,11 @@ def test_orders_are_opposite() -> None:
 
 def test_the_order_of_regions_does_not_matter() -> None:
     order = np.array([4, 2, 0, 1, 3])
-    for expression in ("second star from the left", "the star next to the dog", "the object between the cat and the dog"):
+    for expression in (
+        "second star from the left",
+        "the star next to the dog",
+        "the object between the cat and the dog",
+    ):
         straight = RELATIONS.share(expression, BOXES, SIZE, logits)
         shuffled = RELATIONS.share(expression, BOXES[order], SIZE, lambda text: logits(text)[order])
         np.testing.assert_allclose(shuffled, straight[order], atol=1e-12)

@@ -1,7 +1,7 @@
 """A small parser of noun phrases and prepositions, for machines without a language model. Approximate by design.
 
-It knows the shape of referring expressions: a noun phrase, then prepositions, participles and relative clauses that each
-hang on what stands before. Labels follow spaCy's English models, so that every rule can read either.
+It knows the shape of referring expressions: a noun phrase, then prepositions, participles and relative clauses that
+each hang on what stands before. Labels follow spaCy's English models, so that every rule can read either.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SUPERLATIVES = _rows(
 )
 
 #: Nouns that stand for no thing: "on the left *side*".
-NULL_WORDS = frozenset("part image side picture half region section".split())
+NULL_WORDS = frozenset(["part", "image", "side", "picture", "half", "region", "section"])
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,9 @@ def read_records(path: Path) -> Parser:
         data = json.loads(path.read_text(encoding="utf-8"))
         records = {clean(text): Parse.from_record(record) for text, record in data.items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} holds no parses: {error}", "it must map expressions to words, heads, deps, pos") from error
+        raise DataError(
+            f"{path} holds no parses: {error}", "it must map expressions to words, heads, deps, pos"
+        ) from error
 
     def parse(text: str) -> Parse:
         if text not in records:

@@ -11,9 +11,7 @@ from fovea.errors import DataError
 
 _NOMINAL = frozenset({"NOUN", "PROPN", "PRON"})
 # Dependencies whose word heads a base noun phrase, in the label scheme of spaCy's English models.
-_PHRASE_DEPS = frozenset(
-    {"oprd", "nsubj", "dobj", "nsubjpass", "pcomp", "pobj", "dative", "appos", "attr", "ROOT"}
-)
+_PHRASE_DEPS = frozenset({"oprd", "nsubj", "dobj", "nsubjpass", "pcomp", "pobj", "dative", "appos", "attr", "ROOT"})
 
 #: A noun chunk: its first word and the word after its last.
 Chunk = tuple[int, int]
@@ -53,7 +51,9 @@ class Parse:
         """
         try:
             words, heads, deps, pos = (record[key] for key in ("words", "heads", "deps", "pos"))
-            return cls(tuple(map(str, words)), tuple(map(int, heads)), tuple(map(str, deps)), tuple(map(str, pos)), source)
+            return cls(
+                tuple(map(str, words)), tuple(map(int, heads)), tuple(map(str, deps)), tuple(map(str, pos)), source
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"a parse cannot be read: {error}", "it needs words, heads, deps and pos") from error
 
@@ -76,7 +76,7 @@ class Parse:
 
     @cached_property
     def chunks(self) -> tuple[Chunk, ...]:
-        """The base noun phrases, by the rules of spaCy's iterator: none lies in another, each ends with its head noun."""
+        """The base noun phrases, as spaCy finds them: none lies in another, each ends with its head noun."""
         chunks: list[Chunk] = []
         end = -1
         for index, (dep, pos) in enumerate(zip(self.deps, self.pos, strict=True)):

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fovea.language.parses import Chunk, Parse
+from fovea.language.parses import Parse
 from fovea.language.tagger import DETERMINERS, ORDINALS
 
 Side = Literal["left", "right", "top", "bottom"]
@@ -91,9 +91,9 @@ _EXTREMES = {
     for word in words.split()
 }
 # Nouns of which no thing is meant: "in the left half of the picture".
-_PICTURE = frozenset("picture image photo photograph frame scene screen view shot".split())
-_PARTS = frozenset("side corner half part edge region section area row".split())
-_ANYTHING = frozenset("object thing item one something".split())
+_PICTURE = frozenset(["picture", "image", "photo", "photograph", "frame", "scene", "screen", "view", "shot"])
+_PARTS = frozenset(["side", "corner", "half", "part", "edge", "region", "section", "area", "row"])
+_ANYTHING = frozenset(["object", "thing", "item", "one", "something"])
 _PLACE_NOUNS = _PICTURE | _PARTS | _MIDDLE | frozenset(_SIDES)
 
 # Words between two things, and the relation they name; the first that matches wins.
@@ -109,7 +109,10 @@ _CONNECTORS: tuple[tuple[re.Pattern[str], RelationName], ...] = tuple(
         ("below|under|underneath|beneath|south of|bottom of", "below"),
         ("in front of|front of", "front"),
         ("behind|in back of|back of", "behind"),
-        ("next to|near|nearest|beside|besides|adjacent to|alongside|by|close to|closer to|closest to|nearest to", "near"),
+        (
+            "next to|near|nearest|beside|besides|adjacent to|alongside|by|close to|closer to|closest to|nearest to",
+            "near",
+        ),
         ("inside|inside of|within", "inside"),
         # "held by the man" says nothing of places.
         ("^by", "near"),
@@ -201,7 +204,9 @@ class _Reader:
             self.place = [*before, *chunk]
 
     def take_thing(self, before: list[str], chunk: list[str]) -> None:
-        between = self.last.relations[-1][1] if self.last.relations and self.last.relations[-1][0] == "between" else None
+        between = (
+            self.last.relations[-1][1] if self.last.relations and self.last.relations[-1][0] == "between" else None
+        )
         if before == ["and"] and between is not None and len(between) == 1:
             between.append(_thing(chunk))
             return

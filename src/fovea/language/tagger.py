@@ -22,7 +22,9 @@ PREPOSITIONS = _words(
     "upon beyond past for about like than as via during opposite up down next"
 )
 CONJUNCTIONS = _words("and or but &")
-PRONOUNS = _words("it he she him them they us me you i we who whom whose which what one ones someone something herself himself")
+PRONOUNS = _words(
+    "it he she him them they us me you i we who whom whose which what one ones someone something herself himself"
+)
 AUXILIARIES = _words(
     "is are was were be been being am has have had having do does did can could will would should may might must "
     "isn't aren't wasn't doesn't don't not"
@@ -42,10 +44,12 @@ COLOURS = _words(
 )
 _PLACE_NOUNS = _words("left right top bottom middle center centre front back side corner edge")
 _ADJECTIVES = _words(
-    "big small large little tall short long tiny huge giant old young new wooden metal plastic leather empty full open closed "
+    "big small large little tall short long tiny huge giant old young new wooden metal plastic leather empty "
+    "full open closed "
     "high low upper lower near far close other same different main central partial hot cold wet dry round square curly "
     "straight clean dirty fat thin wide narrow adult whole half plain bare blank fresh ripe rotten broken last nearest "
-    "farthest furthest adjacent visible asleep alone upright biggest largest smallest bigger larger smaller closer further "
+    "farthest furthest adjacent visible asleep alone upright biggest largest smallest bigger larger smaller "
+    "closer further "
     "tinier tiniest tallest shortest closest highest lowest leftmost rightmost topmost bottommost uppermost lowermost "
     "western eastern northern southern"
 )
@@ -56,8 +60,10 @@ _NOT_VERBS = _words(
 )
 _NOT_ADVERBS = _words("fly butterfly family lily belly jelly bully ally curly wooly woolly ugly friendly early trolley")
 _VERBS = _words(
-    "sits sit stands stand holds hold wears wear rides ride eats eat looks look faces face lies lie walks walk has leans "
-    "held worn eaten seen shown cut hit hung kept lit made sat stood stuck taken thrown torn worn drawn driven ridden bent"
+    "sits sit stands stand holds hold wears wear rides ride eats eat looks look faces face lies lie walks "
+    "walk has leans "
+    "held worn eaten seen shown cut hit hung kept lit made sat stood stuck taken thrown torn worn drawn "
+    "driven ridden bent"
 )
 
 
@@ -111,9 +117,7 @@ def tag(words: tuple[str, ...]) -> tuple[str, ...]:
             found = "ADJ" if names_next or after in _PLACE_NOUNS else "NOUN"
             if found == "NOUN" and follows_noun and before != "ADJ":
                 found = "ADV" if word in ("left", "right") else "NOUN"
-        elif word == "that" and (follows_noun or not names_next):
-            found = "PRON"
-        elif word in ("her", "his") and not after:
+        elif (word == "that" and (follows_noun or not names_next)) or (word in ("her", "his") and not after):
             found = "PRON"
         else:
             found = _closed_class(word) or _open_class(word)

@@ -1,6 +1,7 @@
 """How regions lie to each other and in the picture, as degrees of truth between 0 and 1.
 
-The strict tables of ReCLIP (:mod:`fovea.rules.strict`) count a hair's breadth as "left of"; these grow with the distance.
+The strict tables of ReCLIP (:mod:`fovea.rules.strict`) count a hair's breadth as "left of"; these grow with
+the distance.
 """
 
 from __future__ import annotations

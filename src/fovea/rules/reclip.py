@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class ReclipRules:
             boxes vanish by it even at 0.
     """
 
-    keywords: Keywords = Keywords()
+    keywords: Keywords = field(default_factory=Keywords)
     always: bool = False
     min_area: float = 0.0
 
@@ -89,8 +89,10 @@ class ReclipRules:
         whole = large_only(shares(text))
         worth_it = self.always or any(word in self.keywords.of_place_or_size for word in parse.words)
         entity = main_entity(parse, self.keywords) if worth_it else None
-        return whole if entity is None else whole * self._entity(
-            entity, parse, boxes, lambda part: large_only(parts(part)), parts
+        return (
+            whole
+            if entity is None
+            else whole * self._entity(entity, parse, boxes, lambda part: large_only(parts(part)), parts)
         )
 
     def _entity(self, entity: Entity, parse: Parse, boxes: np.ndarray, shares: Shares, others: Shares) -> np.ndarray:

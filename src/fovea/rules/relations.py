@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from fovea.answers import ScoreMatrix
-from fovea.language.parsers import Parser
+from fovea.errors import ExpressionError
+from fovea.language.parsers import Parser, resolve_parser
 from fovea.language.phrases import Phrase, read_phrase
 from fovea.language.templates import clean
 from fovea.rules.extended import share_phrase
@@ -84,6 +85,24 @@ class ReclipRelations:
             lambda text: softened(logits(text), Softness()),
             lambda text: softened(logits(text), self.softness),
         )
+
+
+def resolve_relations(dialect: str, parser: str, summed: int) -> Relations:
+    """A dialect by name.
+
+    Args:
+        dialect: ``extended`` or ``reclip``.
+        parser: as :func:`fovea.language.parsers.resolve_parser` takes it.
+        summed: how many visual prompts and CLIPs a logit sums.
+
+    Raises:
+        ExpressionError: there is no such dialect or parser.
+    """
+    if dialect == "extended":
+        return ExtendedRelations(resolve_parser(parser), summed)
+    if dialect == "reclip":
+        return ReclipRelations(resolve_parser(parser))
+    raise ExpressionError(f"there is no dialect of relations called {dialect!r}", "known are extended and reclip")
 
 
 def texts_of(relations: Relations, expression: str) -> list[str]:

@@ -35,7 +35,14 @@ def relation_table(boxes: np.ndarray, relation: str) -> np.ndarray:
         inside = _share(box_overlaps(boxes[:, None], boxes[None]), np.repeat(areas[:, None], len(boxes), axis=1))
         np.fill_diagonal(inside, 1.0)
         return inside
-    smaller_first = {"left": across, "right": -across, "above": down, "below": -down, "bigger": -areas, "smaller": areas}
+    smaller_first = {
+        "left": across,
+        "right": -across,
+        "above": down,
+        "below": -down,
+        "bigger": -areas,
+        "smaller": areas,
+    }
     order = smaller_first[relation]
     return np.asarray(order[:, None] < order[None], np.float64)
 
@@ -44,7 +51,8 @@ def between_table(boxes: np.ndarray) -> np.ndarray:
     """``(N, N, N)`` float64: the share of i that lies in the box around j and k; 0 where two of them are the same."""
     boxes = np.asarray(boxes, np.float64)
     around = np.concatenate(
-        [np.minimum(boxes[:, None, :2], boxes[None, :, :2]), np.maximum(boxes[:, None, 2:], boxes[None, :, 2:])], axis=-1
+        [np.minimum(boxes[:, None, :2], boxes[None, :, :2]), np.maximum(boxes[:, None, 2:], boxes[None, :, 2:])],
+        axis=-1,
     )
     shared = box_overlaps(boxes[:, None, None], around[None])
     table = _share(shared, np.broadcast_to(box_areas(boxes)[:, None, None], shared.shape))
