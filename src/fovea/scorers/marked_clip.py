@@ -7,6 +7,7 @@ the logits, temperature times cosine, are summed over styles and CLIPs (specs/fg
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -17,25 +18,29 @@ from fovea.language.templates import fill
 from fovea.marks import MarkOptions, MarkStyle, render
 from fovea.pictures import Picture
 from fovea.regions import Regions
+from fovea.rules.subtraction import Bank
 from fovea.scorers import Evidence
 
 # Marked pictures that are drawn and embedded together.
 _AT_ONCE = 64
 
 
-def sum_logits(embeddings: Sequence[np.ndarray], texts: Sequence[np.ndarray], scales: Sequence[float]) -> np.ndarray:
-    """Sum of temperature times cosine over styles and CLIPs.
+#: How the scores of several styles become one.
+Aggregate = Literal["sum", "max"]
+
+
+def style_logits(embeddings: Sequence[np.ndarray], texts: np.ndarray, scale: float) -> np.ndarray:
+    """Temperature times cosine for every style of one CLIP.
 
     Args:
-        embeddings: for every style and CLIP ``(R, D)`` of unit length.
-        texts: for each of them ``(T, D)`` of unit length.
-        scales: for each of them the CLIP's temperature.
+        embeddings: for each of S styles ``(R, D)`` of unit length.
+        texts: ``(T, D)`` of unit length, less the mean of a bank where there is one.
+        scale: the CLIP's temperature.
 
     Returns:
-        ``(R, T)`` float32.
+        ``(S, R, T)`` float32.
     """
-    logits = [scale * marked @ text.T for marked, text, scale in zip(embeddings, texts, scales, strict=True)]
-    return np.asarray(np.sum(logits, axis=0), np.float32)
+    return np.stack([scale * marked @ texts.T for marked in embeddings]).astype(np.float32)
 
 
 class MarkedClip:
@@ -46,6 +51,8 @@ class MarkedClip:
         styles: the visual prompts, summed.
         template: sentence around an expression, with ``{}``.
         options: how marks look.
+        bank: expressions whose mean is taken off every score; none by default.
+        aggregate: how the scores of several styles become one, after those of several CLIPs have been summed.
     """
 
     def __init__(
@@ -54,11 +61,15 @@ class MarkedClip:
         styles: Sequence[MarkStyle],
         template: str,
         options: MarkOptions | None = None,
+        bank: Bank | None = None,
+        aggregate: Aggregate = "sum",
     ) -> None:
         self.encoders = tuple(encoders)
         self.styles = tuple(styles)
         self.template = template
         self.options = options or MarkOptions()
+        self.bank = bank
+        self.aggregate = aggregate
 
     @property
     def needs_masks(self) -> bool:
@@ -77,14 +88,28 @@ class MarkedClip:
         if not len(regions) or not texts:
             return ScoreMatrix(np.zeros((len(regions), len(texts)), np.float32), regions, tuple(texts))
         sentences = [fill(self.template, text) for text in texts]
-        banks = {encoder.key: self._encode_texts(encoder, sentences, cache) for encoder in self.encoders}
-        pairs = [(encoder, style) for encoder in self.encoders for style in self.styles]
-        values = sum_logits(
-            [self._embed(encoder, style, picture, regions, cache) for encoder, style in pairs],
-            [banks[encoder.key] for encoder, _ in pairs],
-            [encoder.logit_scale for encoder, _ in pairs],
+        # CLIPs are summed before styles are aggregated (specs/fgvp.md, c).
+        logits = sum(
+            style_logits(
+                [self._embed(encoder, style, picture, regions, cache) for style in self.styles],
+                self._encode_texts(encoder, sentences, cache) - self._bank_mean(encoder, cache),
+                encoder.logit_scale,
+            )
+            for encoder in self.encoders
         )
+        values = np.sum(logits, axis=0) if self.aggregate == "sum" else np.max(logits, axis=0)
         return ScoreMatrix(values, regions, tuple(texts))
+
+    def _bank_mean(self, encoder: ClipEncoder, cache: FeatureCache) -> np.ndarray:
+        """``(D,)``: what the bank takes off. Logits are linear in the text, so that one vector stands for all of it."""
+        if self.bank is None:
+            return np.zeros(1, np.float32)
+        texts = self.bank.texts
+
+        def compute() -> np.ndarray:
+            return self._encode_texts(encoder, [fill(self.template, text) for text in texts], cache).mean(axis=0)
+
+        return cache.get_or_compute(("bank", encoder.key, self.template, self.bank), compute)
 
     def _embed(
         self, encoder: ClipEncoder, style: MarkStyle, picture: Picture, regions: Regions, cache: FeatureCache
