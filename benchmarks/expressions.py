@@ -14,7 +14,7 @@ import torch
 
 import fovea
 from fovea.grounder import Grounder
-from fovea.scenes.scene import compose
+from fovea.scenes.scene import FIRST_TEST_SEED, compose
 
 
 def seconds(grounder: Grounder, pixels: object, expressions: list[str]) -> float:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="fgvp")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    seed = next(s for s in range(1_000_000, 1_001_000) if len(compose(s, 64).expressions) >= 7)
+    seed = next(s for s in range(FIRST_TEST_SEED, FIRST_TEST_SEED + 1000) if len(compose(s, 64).expressions) >= 7)
     scene = compose(seed)
     texts = [expression.text for expression in scene.expressions[:7]]
     one, seven = [], []

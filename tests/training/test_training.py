@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,10 @@ from torch.utils.data import Dataset
 
 pytest.importorskip("accelerate")
 
-from fovea.errors import DataError, ExpressionError
+from fovea.errors import DataError, ExpressionError, FoveaError
+from fovea.scenes.glyphs import glyphs_of
+from fovea.scenes.layout import Layout, Placement
+from fovea.training import clip_scenes, loop
 from fovea.training.clip_loss import TowerOutput, clip_loss
 from fovea.training.clip_resnet_objective import ClipResnetObjective
 from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL, ClipScenes
@@ -56,6 +61,7 @@ class LineObjective:
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         self.exported = {key: value.clone() for key, value in state.items()}
+        torch.save(state, directory / "weights.pt")
 
 
 SETTINGS = TrainSettings(steps=120, batch_size=16, lr=0.1, warmup=5, log_every=10, workers=0, average_decay=0.9)
@@ -73,6 +79,8 @@ def test_the_loop_learns_logs_and_exports(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Drawing a picture at every step would be all that this test does.
+    monkeypatch.setattr(loop._Log, "picture", lambda self: None)
     unbroken = LineObjective()
     train(unbroken, SETTINGS, tmp_path / "a")
 
@@ -95,6 +103,98 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path: Path, monkeypatc
     assert not list((tmp_path / "b").glob("*.tmp"))
     steps = [json.loads(line)["step"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(10, 121, 10))
+
+
+class KilledAtExport(LineObjective):
+    """Dies half-way through writing the model."""
+
+    def export(self, state: dict[str, Tensor], directory: Path) -> None:
+        (directory / "weights.pt").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    train(LineObjective(), replace(SETTINGS, steps=10), tmp_path)
+    return tmp_path
+
+
+def steps_logged(directory: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (directory / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_half_written_line_of_the_log_does_not_stop_a_run(finished: Path) -> None:
+    with (finished / "log.jsonl").open("a") as file:
+        file.write('{"step": 20, "lo')
+    train(LineObjective(), replace(SETTINGS, steps=20), finished)
+    assert steps_logged(finished) == [10, 20]
+
+
+def test_a_run_killed_while_exporting_its_last_step_exports_when_started_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(KilledAtExport(), replace(SETTINGS, steps=10), tmp_path)
+    assert not (tmp_path / "model").exists()
+    train(LineObjective(), replace(SETTINGS, steps=10), tmp_path)
+    assert set(torch.load(tmp_path / "model" / "weights.pt")) == {"weight", "bias"}
+    assert not list(tmp_path.glob("model.*"))
+
+
+def test_the_old_model_stands_until_the_new_one_is_whole(finished: Path) -> None:
+    before = (finished / "model" / "weights.pt").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        train(KilledAtExport(), replace(SETTINGS, steps=20), finished)
+    assert (finished / "model" / "weights.pt").read_bytes() == before
+
+
+def test_a_finished_run_says_so(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "fovea"):
+        train(LineObjective(), replace(SETTINGS, steps=10), finished)
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == ["finished at step 10"]
+
+
+def test_a_resumed_run_says_which_settings_changed(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "fovea"):
+        train(LineObjective(), replace(SETTINGS, steps=20, lr=0.05), finished)
+    assert "settings changed since the checkpoint: steps 10 -> 20, lr 0.1 -> 0.05" in caplog.messages
+
+
+def test_a_checkpoint_without_settings_is_resumed(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
+    saved = torch.load(finished / "checkpoint.pt")
+    del saved["settings"]
+    torch.save(saved, finished / "checkpoint.pt")
+    with caplog.at_level(logging.INFO, "fovea"):
+        train(LineObjective(), replace(SETTINGS, steps=20), finished)
+    assert steps_logged(finished) == [10, 20]
+    assert not any("changed" in message for message in caplog.messages)
+
+
+def test_a_run_goes_on_with_other_optimisers(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
+    objective = LineObjective()
+    objective.hidden = [objective.module.weight]
+    with caplog.at_level(logging.INFO, "fovea"):
+        train(objective, replace(SETTINGS, steps=20, muon_lr=0.01), finished)
+    assert steps_logged(finished) == [10, 20]
+    assert any("momentum starts anew" in message for message in caplog.messages)
+
+
+def test_only_the_main_process_writes(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (finished / "log.jsonl").write_text("of the main process")
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    monkeypatch.setattr(loop.Accelerator, "is_main_process", False)
+    for steps in (10, 20):
+        train(LineObjective(), replace(SETTINGS, steps=steps), finished)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(finished: Path) -> None:
+    class Broken(LineObjective):
+        def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+            return super().loss(module, batch)[0] * float("nan"), {}
+
+    before = (finished / "checkpoint.pt").read_bytes()
+    with pytest.raises(FoveaError, match="the loss is nan at step 11; lower lr"):
+        train(Broken(), replace(SETTINGS, steps=11), finished)
+    assert (finished / "checkpoint.pt").read_bytes() == before
 
 
 def test_muon_updates_have_singular_values_near_one() -> None:
@@ -161,6 +261,57 @@ def test_clip_labels_are_consistent() -> None:
         assert "<unk>" not in words
 
 
+def placed(name: str, x: float, y: float, extent: float) -> Placement:
+    glyph = next(glyph for glyph in glyphs_of("train") if glyph.name == name)
+    return Placement(glyph, x, y, extent, angle=0.0, flipped=False, painted=None)
+
+
+def test_phrases_are_true_of_the_picture() -> None:
+    things = (placed("car", 0.2, 0.2, 0.4), placed("car", 0.8, 0.8, 0.2), placed("egg", 0.2, 0.8, 0.3))
+    layout = Layout(things, background_seed=0)
+    masks = clip_scenes.draw(layout, 64).masks
+    large, small, lone = (set(clip_scenes._among_namesakes(layout, masks, index)) for index in range(3))
+    assert {"the leftmost car", "the biggest car", "the first car from the top", "the car on the left"} <= large
+    assert {"the rightmost car", "the small car", "the second car from the left"} <= small
+    assert lone == {"the egg on the left", "the egg at the bottom", "the egg in the bottom left corner"}
+    assert not large & small
+
+
+def test_every_ordinal_says_where_counting_starts() -> None:
+    data = ClipScenes(2, 9, 64, 32, 4)
+    texts = [data.tokenizer.decode(phrase) for step in range(3) for phrase in data[step]["phrases"]]
+    ordinals = [text for text in texts if "first" in text or "second" in text]
+    assert ordinals
+    assert all(" from the " in text for text in ordinals)
+
+
+def test_a_sharp_thing_outside_of_the_window_is_not_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout((placed("car", 0.2, 0.2, 0.3), placed("egg", 0.8, 0.8, 0.2)), 0, focus=1, defocus=0.02)
+    for window, subject in (((0.0, 0.0, 0.55), None), ((0.0, 0.0, 1.0), 1)):
+        monkeypatch.setattr(clip_scenes, "_window", lambda rng, window=window: window)
+        assert clip_scenes._plain(np.random.default_rng(0), layout, 64).subject == subject
+
+
+def test_a_batch_without_labels_costs_nothing() -> None:
+    nothing = torch.full((2, 4), NO_LABEL)
+    batch = dict.fromkeys(("names", "colours"), nothing[:, 0])
+    batch |= dict.fromkeys(("place_names", "place_colours"), nothing)
+    vectors = torch.ones(2, 250, requires_grad=True)
+    output = TowerOutput(
+        pooled=vectors,
+        places=vectors[:0],
+        probes={"names": vectors[:0], "colours": vectors[:0]},
+        words={"names": torch.eye(250), "colours": torch.eye(250)},
+        texts={"phrases": vectors},
+        scale=torch.tensor(10.0),
+    )
+    loss, _ = clip_loss(output, batch)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert vectors.grad is not None
+    assert not vectors.grad.any()
+
+
 def test_the_clip_loss_prefers_the_right_answer() -> None:
     names = torch.eye(250)
     batch = {
@@ -203,6 +354,16 @@ def test_the_first_steps_of_the_real_objectives(build: Any, tmp_path: Path) -> N
             continue
         # Shipped in half precision, and averaged: close to the last step, and far from another random start.
         torch.testing.assert_close(other.module.state_dict()[key].float(), value.float(), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("build", [ClipResnetObjective, ClipVitObjective, SamObjective])
+def test_all_that_is_trained_gets_a_gradient(build: Any) -> None:
+    # Training by several processes stops at the second step where a weight gets none.
+    objective = build(0)
+    batch = objective.batches(TrainSettings(steps=1, batch_size=2, lr=1e-4))[0]
+    objective.loss(objective.module, {key: torch.as_tensor(value) for key, value in batch.items()})[0].backward()
+    idle = [name for name, p in objective.module.named_parameters() if p.requires_grad and p.grad is None]
+    assert idle == []
 
 
 def test_sam_prompts_lie_where_they_should() -> None:

@@ -27,7 +27,9 @@ def run(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option("--from", metavar="DIR", help="Start from this model instead of at random.", show_default=False),
+        typer.Option(
+            "--from", metavar="DIR", help="Start a new run from this model, not at random.", show_default=False
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the settings and train nothing.")] = False,
 ) -> None:

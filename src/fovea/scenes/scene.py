@@ -11,7 +11,7 @@ from fovea.scenes.glyphs import Glyph, glyphs_of
 from fovea.scenes.layout import sample_layout
 from fovea.scenes.render import draw
 
-#: Scenes from this number on are never used for training.
+#: Scenes from this number on are for measuring: nothing is trained or tuned on them.
 FIRST_TEST_SEED = 1_000_000
 
 #: Side of a scene's picture in pixels, where the caller asks for no other.
@@ -60,7 +60,7 @@ def compose(seed: int, size: int = DEFAULT_SIZE, glyphs: tuple[Glyph, ...] | Non
     """Compose one scene.
 
     Args:
-        seed: its number; the same number gives the same scene. Numbers from ``FIRST_TEST_SEED`` on are for tests.
+        seed: its number; the same number gives the same scene. Numbers from ``FIRST_TEST_SEED`` on are for measuring.
         size: side of the picture in pixels.
         glyphs: what may stand in it; by default the names that the minis know.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +31,12 @@ def normalise(pixels: Tensor) -> Tensor:
 def unit(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All of them at unit length."""
     return {key: F.normalize(value, dim=-1) for key, value in vectors.items()}
+
+
+def _classify(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of the labelled rows of ``(N, C)`` logits; 0 where none is labelled."""
+    total = F.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum")
+    return total / (labels != NO_LABEL).sum().clamp(min=1)
 
 
 def _phrase_loss(logits: Tensor, names: Tensor) -> Tensor:
@@ -80,20 +85,19 @@ _WEIGHTS = {
 
 def clip_loss(output: TowerOutput, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     """The loss against the labels of :class:`ClipScenes`, and its parts."""
-    classify = partial(F.cross_entropy, ignore_index=NO_LABEL)
     labelled = batch["place_names"] != NO_LABEL
     place_names, place_colours = batch["place_names"][labelled], batch["place_colours"][labelled]
     pooled = output.scale * F.normalize(output.pooled, dim=-1)
     places = output.scale * F.normalize(output.places, dim=-1)
     names, colours = output.words["names"], output.words["colours"]
     parts = {
-        "name": classify(pooled @ names.t(), batch["names"]),
-        "colour": classify(pooled @ colours.t(), batch["colours"]),
+        "name": _classify(pooled @ names.t(), batch["names"]),
+        "colour": _classify(pooled @ colours.t(), batch["colours"]),
         "phrase": _phrase_loss(pooled @ output.texts["phrases"].t(), batch["names"]),
-        "place": classify(places @ names.t(), place_names),
-        "place_colour": classify(places @ colours.t(), place_colours),
-        "probe": classify(output.probes["names"], place_names),
-        "probe_colour": classify(output.probes["colours"], place_colours),
+        "place": _classify(places @ names.t(), place_names),
+        "place_colour": _classify(places @ colours.t(), place_colours),
+        "probe": _classify(output.probes["names"], place_names),
+        "probe_colour": _classify(output.probes["colours"], place_colours),
     }
     loss = torch.stack([_WEIGHTS[key] * value for key, value in parts.items()]).sum()
     return loss, {key: float(value.detach()) for key, value in parts.items()}

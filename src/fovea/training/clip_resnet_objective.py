@@ -111,7 +111,6 @@ class ClipResnetObjective:
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write ``config.json``, half-precision ``model.safetensors`` and the tokenizer."""
-        directory.mkdir(parents=True, exist_ok=True)
         config = {"model_type": "clip_resnet", **asdict(self.config)}
         (directory / "config.json").write_text(json.dumps(config, indent=1))
         weights = {
@@ -119,6 +118,5 @@ class ClipResnetObjective:
             for key, value in state.items()
             if key.startswith("clip.")
         }
-        save_file(weights, directory / "model.tmp", metadata={"format": "pt"})
-        (directory / "model.tmp").replace(directory / "model.safetensors")
+        save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
         save_tokenizer(directory)

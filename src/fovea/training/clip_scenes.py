@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from fovea.marks import direct
 from fovea.scenes.colours import PAINTS
+from fovea.scenes.expressions import Thing, all_expressions
 from fovea.scenes.glyphs import Glyph, glyphs_of
 from fovea.scenes.layout import Layout, sample_layout
 from fovea.scenes.render import WHOLE, Drawing, Window, draw
@@ -36,19 +37,32 @@ _COVER = 0.4
 
 @dataclass
 class _Sample:
-    """One training picture; label arrays as in :class:`ClipScenes`."""
+    """One training picture.
+
+    Attributes:
+        pixels: ``(S, S, 3)`` uint8.
+        masks: ``(N, S, S)`` bool, the visible part of every placement.
+        subject: index of the thing that is meant, or None.
+        alone: whether nothing but the subject can be recognised.
+    """
 
     pixels: np.ndarray
     masks: np.ndarray
     subject: int | None
+    alone: bool = False
+
+
+def _box(mask: np.ndarray) -> np.ndarray:
+    """Tight box of a mask: ``(4,)`` float64 xyxy pixels, right and bottom exclusive."""
+    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], float)
 
 
 def _tight_crop(rng: np.random.Generator, drawing: Drawing, index: int, size: int) -> _Sample | None:
     """Cut the subject's box, a little off, and squash it to the square as the ``crop`` mark does."""
-    ys, xs = np.nonzero(drawing.masks[index])
-    if len(xs) < 30:
+    if drawing.masks[index].sum() < 30:
         return None
-    box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], float)
+    box = _box(drawing.masks[index])
     side = max(box[2] - box[0], box[3] - box[1])
     box += rng.uniform(-0.06, 0.06, 4) * side + np.array([-1, -1, 1, 1]) * 0.02 * side
     box = np.clip(box, 0, drawing.pixels.shape[0])
@@ -63,7 +77,7 @@ def _tight_crop(rng: np.random.Generator, drawing: Drawing, index: int, size: in
 
 
 def _crop(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | None:
-    """A close look at one thing: half of them tight, half loose with neighbours in view."""
+    """A close look at one thing: six in ten are tight, the others loose with neighbours in view."""
     index = int(rng.integers(len(layout.placements)))
     thing = layout.placements[index]
     if rng.random() < 0.6:
@@ -80,7 +94,7 @@ def _crop(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | None
 
 
 def _window(rng: np.random.Generator) -> Window:
-    """The whole scene, or a part of it at least half as wide."""
+    """The whole scene, or as often a part of it, at least 55 percent as wide."""
     if rng.random() < 0.5:
         return WHOLE
     side = rng.uniform(0.55, 1.0)
@@ -88,9 +102,14 @@ def _window(rng: np.random.Generator) -> Window:
     return (float(left), float(top), float(side))
 
 
+def _visible(masks: np.ndarray) -> np.ndarray:
+    """Indices of the things of which enough can be seen."""
+    return np.flatnonzero(masks.sum((1, 2)) > 0.006 * masks[0].size)
+
+
 def _subject(rng: np.random.Generator, masks: np.ndarray) -> int | None:
     """One thing of which enough can be seen."""
-    visible = np.flatnonzero(masks.sum((1, 2)) > 0.006 * masks[0].size)
+    visible = _visible(masks)
     return int(rng.choice(visible)) if len(visible) else None
 
 
@@ -112,9 +131,7 @@ def _blurred(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | N
         return None
     blurred = direct.blur(drawing.pixels, size * float(rng.choice([0.04, 0.1, 0.26])))
     pixels = direct.blend(drawing.pixels, blurred, _rough(rng, drawing.masks[index]))[0]
-    masks = np.zeros_like(drawing.masks)
-    masks[index] = drawing.masks[index]
-    return _Sample(pixels, masks, index)
+    return _Sample(pixels, drawing.masks, index, alone=True)
 
 
 def _ellipse(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | None:
@@ -122,8 +139,7 @@ def _ellipse(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | N
     index = _subject(rng, drawing.masks)
     if index is None:
         return None
-    ys, xs = np.nonzero(drawing.masks[index])
-    box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+    box = _box(drawing.masks[index]).astype(np.float32)
     box += rng.uniform(-0.05, 0.05, 4).astype(np.float32) * max(box[2] - box[0], box[3] - box[1])
     pixels = direct.draw_ellipses(drawing.pixels, box[None], (255, 0, 0), float(rng.uniform(1.0, 2.2)))[0]
     return _Sample(pixels, drawing.masks, index)
@@ -131,32 +147,40 @@ def _ellipse(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | N
 
 def _plain(rng: np.random.Generator, layout: Layout, size: int) -> _Sample:
     drawing = draw(layout, size, _window(rng))
-    # Under a shallow depth of field the sharp thing is what a caption would speak of.
-    return _Sample(drawing.pixels, drawing.masks, layout.focus)
+    # Under a shallow depth of field the sharp thing is what a caption would speak of, if the window shows it.
+    sharp = layout.focus if layout.focus in _visible(drawing.masks) else None
+    return _Sample(drawing.pixels, drawing.masks, sharp)
 
 
-def _words(rng: np.random.Generator, layout: Layout, index: int | None) -> str:
+def _among_namesakes(layout: Layout, masks: np.ndarray, index: int) -> list[str]:
+    """Phrases that tell a thing from all others of its name in the picture; for the only one, where it is."""
+    meant = layout.placements[index].glyph
+    named = [int(i) for i in _visible(masks) if layout.placements[i].glyph is meant]
+    things = [Thing(meant.name, layout.placements[i].colour, tuple(_box(masks[i]) / len(masks[i]))) for i in named]
+    fitting = [e for e in all_expressions(things) if named[e.target] == index]
+    # The things are all of one name, so "the biggest object" among them is the biggest of that name.
+    return [e.text.replace("object", meant.name) for e in fitting if len(named) > 1 or e.kind == "place"]
+
+
+def _words(rng: np.random.Generator, layout: Layout, sample: _Sample) -> str:
     """A phrase for the subject: its name, often with something true in front of or behind it."""
-    if index is None:
+    if sample.subject is None:
         return "a picture"
-    thing = layout.placements[index]
+    thing = layout.placements[sample.subject]
     name = thing.glyph.name
     draw_ = rng.random()
     if draw_ < 0.4 and thing.colour:
         # The bare colour word teaches that colour counts when the name is not known.
         return f"the {thing.colour} {name}" if rng.random() < 0.7 else f"the {thing.colour} object"
-    if draw_ < 0.6:
-        other = layout.placements[int(rng.integers(len(layout.placements)))]
+    others = [other for other in layout.placements if other.glyph is not thing.glyph]
+    if draw_ < 0.6 and others:
+        # True of the scene is true of every window of it, even where the other thing is cut off.
+        other = others[rng.integers(len(others))]
         across, down = thing.x - other.x, thing.y - other.y
-        if other.glyph is not thing.glyph:
-            side = ("left of", "right of")[across > 0] if abs(across) > abs(down) else ("above", "below")[down > 0]
-            return f"the {name} {side} the {other.glyph.name}"
-    if draw_ < 0.7:
-        side = ("left", "right")[thing.x > 0.5] if rng.random() < 0.5 else ("top", "bottom")[thing.y > 0.5]
-        return f"the {name} on the {side}"
-    if draw_ < 0.8:
-        return f"the {rng.choice(['biggest', 'smallest', 'leftmost', 'rightmost', 'second', 'big', 'small'])} {name}"
-    return f"the {name}"
+        side = ("left of", "right of")[across > 0] if abs(across) > abs(down) else ("above", "below")[down > 0]
+        return f"the {name} {side} the {other.glyph.name}"
+    phrases = _among_namesakes(layout, sample.masks, sample.subject) if draw_ < 0.8 else []
+    return phrases[rng.integers(len(phrases))] if phrases else f"the {name}"
 
 
 # Names that the text tower says in one step.
@@ -199,10 +223,12 @@ class ClipScenes(Dataset[dict[str, Any]]):
             sample = _ellipse(rng, layout, self.size)
         return sample or _plain(rng, layout, self.size)
 
-    def _places(self, masks: np.ndarray) -> np.ndarray:
+    def _places(self, sample: _Sample) -> np.ndarray:
         """Which placement owns each place of the grid: ``(G * G,)`` int64, -1 for none."""
-        cell = self.size // self.grid
-        cover = masks.reshape(len(masks), self.grid, cell, self.grid, cell).mean((2, 4)).reshape(len(masks), -1)
+        cell, count = self.size // self.grid, len(sample.masks)
+        cover = sample.masks.reshape(count, self.grid, cell, self.grid, cell).mean((2, 4)).reshape(count, -1)
+        if sample.alone:
+            cover[np.arange(count) != sample.subject] = 0
         return np.where(cover.max(0) > _COVER, cover.argmax(0), -1)
 
     def _tokens(self, texts: list[str]) -> np.ndarray:
@@ -231,7 +257,7 @@ class ClipScenes(Dataset[dict[str, Any]]):
             colours = np.array(
                 [self._colour_label.get(p.colour or "", NO_LABEL) for p in layout.placements] + [NO_LABEL]
             )
-            owners = self._places(sample.masks)
+            owners = self._places(sample)
             batch["pixels"].append(sample.pixels)
             batch["place_names"].append(names[owners])
             batch["place_colours"].append(colours[owners])
@@ -239,7 +265,7 @@ class ClipScenes(Dataset[dict[str, Any]]):
             batch["names"].append(names[subject])
             batch["colours"].append(colours[subject])
             template = TEMPLATES[rng.integers(len(TEMPLATES))]
-            phrases.append(template.format(_words(rng, layout, sample.subject)))
+            phrases.append(template.format(_words(rng, layout, sample)))
         article = "the" if rng.random() < 0.8 else "a"
         template = TEMPLATES[rng.integers(len(TEMPLATES))]
         picked = rng.permutation(len(NAMES))[:_PICKED]

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +23,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from fovea.errors import FoveaError
+from fovea.files import write_atomically
 from fovea.training.optimizers import average, build_optimizers, cosine_share
 from fovea.training.settings import TrainSettings
 
@@ -53,19 +59,27 @@ class Objective(Protocol):
         ...
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
-        """Write the averaged weights as a model directory."""
+        """Write the averaged weights as a model, into an empty directory."""
         ...
 
 
+def _old_rows(path: Path) -> list[dict[str, float]]:
+    """The rows of a log; a line that a killed run left half-written is skipped."""
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
+
+
 class _Log:
-    """``log.jsonl`` and its picture ``loss.png``."""
+    """``log.jsonl`` and its picture ``loss.png``; of several processes only the main one keeps it."""
 
     def __init__(self, directory: Path, start: int) -> None:
         self.path = directory / "log.jsonl"
-        old = [json.loads(line) for line in self.path.read_text().splitlines()] if self.path.exists() else []
         # What came after the checkpoint will come again.
-        self.rows: list[dict[str, float]] = [row for row in old if row["step"] <= start]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        self.rows = [row for row in _old_rows(self.path) if row["step"] <= start]
+        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
 
     def add(self, row: dict[str, float]) -> None:
         self.rows.append(row)
@@ -85,6 +99,16 @@ class _Log:
         axes.set(xlabel="step", ylabel="loss")
         axes.legend()
         figure.savefig(self.path.with_name("loss.png"), dpi=110)
+
+
+def _group_sizes(states: Sequence[dict[str, Any]]) -> list[list[int]]:
+    """How many weights are in every group of every optimiser."""
+    return [[len(group["params"]) for group in state["param_groups"]] for state in states]
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Which settings differ, for the log; what the old ones do not hold is not known to differ."""
+    return ", ".join(f"{key} {old[key]} -> {new[key]}" for key in new if key in old and old[key] != new[key])
 
 
 class _Run:
@@ -117,13 +141,33 @@ class _Run:
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.average = {key: value.to(self.accelerator.device) for key, value in saved["average"].items()}
         self.bare.load_state_dict(saved["module"])
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+        # Another muon_lr may give the weights to other optimisers, which have to start without momentum.
+        fits = _group_sizes(saved["optimizers"]) == _group_sizes([each.state_dict() for each in optimizers])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True) if fits else ():
             optimizer.load_state_dict(state)
+        if self.accelerator.is_main_process:
+            self._report(_changes(saved.get("settings", {}), asdict(self.settings)), fits)
+
+    def _report(self, changes: str, fits: bool) -> None:
+        """Say where a run goes on, and with what."""
+        if self.finished:
+            log.info("finished at step %d; to train anew take another directory than %s", self.step, self.directory)
+            return
         log.info("resumed at step %d of %d", self.step, self.settings.steps)
+        if changes:
+            log.info("settings changed since the checkpoint: %s", changes)
+        if not fits:
+            log.info("the checkpoint's optimisers hold other weights; their momentum starts anew")
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left."""
+        return self.step >= self.settings.steps
 
     def save(self) -> None:
         """Write the checkpoint and the model as it stands."""
         state = {
+            "settings": asdict(self.settings),
             "step": self.step,
             "seconds": self.seconds,
             "module": self.bare.state_dict(),
@@ -133,7 +177,20 @@ class _Run:
         beside = self._path.with_suffix(".tmp")
         torch.save(state, beside)
         beside.replace(self._path)
-        self.objective.export({key: value.cpu() for key, value in self.average.items()}, self.directory / "model")
+        self.export()
+
+    def export(self) -> None:
+        """Write the model as it stands, beside its place first: nobody ever sees half of one."""
+        model, beside, old = (self.directory / name for name in ("model", "model.tmp", "model.old"))
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        self.objective.export({key: value.cpu() for key, value in self.average.items()}, beside)
+        shutil.rmtree(old, ignore_errors=True)
+        # No directory can be renamed over another one.
+        if model.exists():
+            model.rename(old)
+        beside.rename(model)
+        shutil.rmtree(old, ignore_errors=True)
 
     def batches(self) -> DataLoader[dict[str, Any]]:
         """The batches that are left; with several processes each takes its own."""
@@ -149,13 +206,20 @@ class _Run:
         )
 
     def advance(self, batch: dict[str, Any]) -> dict[str, float]:
-        """One optimiser step; returns the loss and its parts."""
+        """One optimiser step; returns the loss and its parts.
+
+        Raises:
+            FoveaError: the loss is not finite, and a step would ruin the weights.
+        """
         share = cosine_share(self.step, self.settings.steps, self.settings.warmup)
         for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * share
         moved = {key: torch.as_tensor(value).to(self.accelerator.device) for key, value in batch.items()}
         loss, parts = self.objective.loss(self.module, moved)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FoveaError(f"the loss is {value} at step {self.step + 1}", "lower lr and muon_lr, then start again")
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.module.parameters(), 5.0)
         for optimizer in self.optimizers:
@@ -164,7 +228,7 @@ class _Run:
         # A young average would remember the random start: let it forget faster in the beginning.
         average(self.average, self.bare, min(self.settings.average_decay, (1 + self.step) / (10 + self.step)))
         self.step += 1
-        return {"loss": float(loss.detach()), **parts}
+        return {"loss": value, **parts}
 
 
 def _line(step: int, steps: int, row: dict[str, float], seconds_left: float) -> str:
@@ -184,11 +248,17 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
         settings: how long and how fast.
         directory: receives ``checkpoint.pt``, ``log.jsonl``, ``loss.png`` and, at every checkpoint, the model
             directory ``model/``.
+
+    Raises:
+        FoveaError: the loss is not finite; the last checkpoint stays as it is.
     """
     directory.mkdir(parents=True, exist_ok=True)
     run = _Run(objective, settings, directory)
-    main = run.accelerator.is_main_process
-    record = _Log(directory, run.step)
+    record = _Log(directory, run.step) if run.accelerator.is_main_process else None
+    if record and run.finished:
+        # It may have been killed between its last checkpoint and the model.
+        run.export()
+        record.picture()
     start, before = run.step, run.seconds
     begun = saved_at = time.monotonic()
     totals: Counter[str] = Counter()
@@ -199,15 +269,15 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
         counted += 1
         now = time.monotonic()
         run.seconds = before + now - begun
-        if run.step % settings.log_every == 0 and main:
+        if record and run.step % settings.log_every == 0:
             row = {key: round(value / counted, 4) for key, value in totals.items()}
             totals.clear()
             counted = 0
             record.add({"step": run.step, "minutes": round(run.seconds / 60, 2), **row})
             left = (now - begun) / (run.step - start) * (settings.steps - run.step)
             log.info(_line(run.step, settings.steps, row, left))
-        due = run.step == settings.steps or now - saved_at > 60 * settings.checkpoint_minutes
-        if due and main:
+        due = run.finished or now - saved_at > 60 * settings.checkpoint_minutes
+        if record and due:
             saved_at = now
             run.save()
             record.picture()

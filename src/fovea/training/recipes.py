@@ -1,4 +1,7 @@
-"""The trainings by name, with the settings that the shipped weights were made with."""
+"""The trainings by name, with good settings for one run from nothing.
+
+How the shipped weights came about, in legs of other lengths, stands beside them in ``fovea/minis/*/README.md``.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,9 @@ TRAININGS: dict[str, Training] = {
     for training in (
         Training("mini-clip-resnet", TrainSettings(steps=1500, batch_size=64, lr=1.2e-3, muon_lr=0.025), _clip_resnet),
         Training("mini-clip", TrainSettings(steps=1500, batch_size=64, lr=1e-3, muon_lr=0.02), _clip_vit),
-        Training("mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, warmup=150, log_every=50), _sam),
+        Training(
+            "mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, muon_lr=0.003, warmup=150, log_every=50), _sam
+        ),
     )
 }
 

@@ -114,6 +114,8 @@ class SamObjective:
         torch.manual_seed(seed)
         sam = SamModel._from_config(mini_config(), attn_implementation="eager")
         initialise(sam)
+        # No prompt is a mask here: without a gradient these would halt a training by several processes.
+        sam.prompt_encoder.mask_embed.requires_grad_(False)
         self.module = _Prompted(sam)
 
     @property
