@@ -8,20 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fovea.backbones.sources import PRESETS  # noqa: F401  (imports stay light: no torch needed for marks)
 from fovea.marks import MarkOptions, parse_style
-from fovea.marks.parity import Frame, clip_inputs, draw_marks, reclip_crops, resize_bilinear, scale_frame
+from fovea.marks.parity import Frame, clip_inputs, draw_crop, draw_marks, reclip_crops, resize_bilinear, scale_frame
+from fovea.marks.styles import COLOURS, RELEASED
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fgvp"
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
-# Our style codes and the names that the recorded arrays carry.
-RENDERS = {
-    "I": "none", "B1": "box", "B2": "box_mask", "B3": "grayscale_box_mask", "B4": "blur_box_mask",
-    "C1": "circle", "C2": "circle_mask", "C3": "grayscale_circle_mask", "C4": "blur_circle_mask",
-    "D2": "mask", "D3": "grayscale_mask", "D4": "blur_mask",
-}  # fmt: skip
+#: Cropped styles are recorded on a canvas of 96 x 96 with black to the right and below.
+CROPPED = [name for name, style in RELEASED.items() if style.cropped]
+WHOLE = [name for name, style in RELEASED.items() if not style.cropped]
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +26,61 @@ def inputs() -> dict[str, np.ndarray]:
     return dict(np.load(GOLDEN / "prompts_inputs.npz"))
 
 
-@pytest.mark.parametrize("code", RENDERS)
-def test_renders_are_bit_equal(code: str, inputs: dict[str, np.ndarray]) -> None:
-    pytest.importorskip("cv2")
-    expected = np.load(GOLDEN / "prompts_render.npz")[RENDERS[code]]
+def recorded_frame(inputs: dict[str, np.ndarray], rows: list[int]) -> Frame:
     height, width = inputs["image"].shape[:2]
     boxes = np.clip(inputs["boxes"], 0, np.array([width - 1, height - 1] * 2, np.float32))
-    frame = Frame(inputs["image"], boxes, inputs["masks"])
-    drawn = draw_marks(frame, parse_style(code), MarkOptions(blur_sigma=6, marking_size=96))
+    return Frame(inputs["image"], boxes[rows], inputs["masks"][rows])
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_renders_are_bit_equal(name: str, inputs: dict[str, np.ndarray]) -> None:
+    pytest.importorskip("cv2")
+    expected = np.load(GOLDEN / "prompts_render.npz")[name]
+    drawn = draw_marks(recorded_frame(inputs, [*range(6)]), RELEASED[name], MarkOptions(blur_sigma=6, marking_size=96))
     np.testing.assert_array_equal(drawn[: len(expected)], expected)
+
+
+@pytest.mark.parametrize("name", CROPPED)
+def test_crops_are_bit_equal(name: str, inputs: dict[str, np.ndarray]) -> None:
+    expected = np.load(GOLDEN / "prompts_render.npz")[name]
+    options = MarkOptions(blur_sigma=6, marking_size=96)
+    for index in range(6):
+        crop = draw_crop(
+            inputs["image"], inputs["boxes"][index], inputs["masks"][index], RELEASED[name], options,
+            processing="padding",
+        )  # fmt: skip
+        height, width = crop.shape[:2]
+        np.testing.assert_array_equal(crop, expected[index, :height, :width])
+        assert not expected[index, height:].any()
+        assert not expected[index, :, width:].any()
+
+
+#: What the recorded variants change; names are the released program's.
+VARIANTS = {
+    "blur_mask__sigma100": {"blur_sigma": 100},
+    "blur_circle_mask__sigma100": {"blur_sigma": 100},
+    "blur_box_mask__sigma20": {"blur_sigma": 20},
+    "blur_mask__sigma1": {"blur_sigma": 1},
+    "circle__thick1_blue": {"thickness": 1, "line_colour": COLOURS["blue"]},
+    "circle__thick5_yellow": {"thickness": 5, "line_colour": COLOURS["yellow"]},
+    "contour__scale1.3": {"contour_scale": 1.3},
+    "contour__scale0.7_thick1": {"contour_scale": 0.7, "thickness": 1},
+    "blur_mask__scale1.3": {"contour_scale": 1.3},
+    "blur_circle_mask__scale1.3": {"contour_scale": 1.3},
+    "mask__cptred_alpha0.3": {"fill_colour": COLOURS["cpt_red"], "alpha": 0.3},
+    "box_mask__purple_alpha0.7": {"fill_colour": COLOURS["purple"], "alpha": 0.7},
+    "box__thick3_white": {"thickness": 3, "line_colour": COLOURS["white"]},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_options_are_followed_bit_by_bit(name: str, inputs: dict[str, np.ndarray]) -> None:
+    pytest.importorskip("cv2")
+    golden = np.load(GOLDEN / "prompts_variants.npz")
+    assert set(golden.files) == set(VARIANTS)
+    options = MarkOptions(**{"blur_sigma": 6, "marking_size": 96, **VARIANTS[name]})
+    frame = recorded_frame(inputs, [0, 3][: len(golden[name])])
+    np.testing.assert_array_equal(draw_marks(frame, RELEASED[name.split("__")[0]], options), golden[name])
 
 
 CLIP_CASES = [

@@ -7,193 +7,173 @@ region blends them with soft edges.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
+from fovea.marks.coverage import (
+    Size,
+    box_coverage,
+    box_lines,
+    drawn_width,
+    ellipse_coverage,
+    ellipse_lines,
+    mask_coverage,
+    mask_lines,
+    scaled_about_centre,
+)
+from fovea.marks.effects import blend, blur, gray
 from fovea.marks.styles import Effect, Geometry, MarkOptions, MarkStyle
 from fovea.pictures import Picture
 from fovea.regions import Regions
 
-# Thinner lines vanish in the small pictures that models see.
-_THINNEST = 1.2
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# Radius of the circle at a point, in shares of the marking size (specs/fgvp.md, a).
+_POINT_RADIUS = 0.06
 
 
-def blur(base: np.ndarray, sigma: float | tuple[float, float]) -> np.ndarray:
-    """Gaussian blur of ``(H, W, 3)`` uint8; one sigma, or one across and one down, in pixels."""
-    return np.asarray(Image.fromarray(base).filter(ImageFilter.GaussianBlur(sigma)))
-
-
-def gray(base: np.ndarray) -> np.ndarray:
-    """The picture without colour, ``(H, W, 3)`` uint8."""
-    return np.repeat((base @ _LUMA + 0.5).astype(np.uint8)[..., None], 3, axis=-1)
-
-
-def blend(inside: np.ndarray, outside: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-    """Show one picture inside of every region and another outside.
+class Canvas:
+    """A picture at the size of a model's input, with its effects, which all regions and styles share.
 
     Args:
-        inside: ``(H, W, 3)`` uint8.
-        outside: ``(H, W, 3)`` uint8, or a colour ``(3,)``.
-        coverage: ``(N, H, W)`` float32 in 0..1, 1 inside.
-
-    Returns:
-        ``(N, H, W, 3)`` uint8.
+        picture: what is looked at.
+        size: width and height to draw at; the picture is squashed to it, as CLIP's released preprocessing in ReCLIP
+            and FGVP does.
+        options: how marks look.
     """
-    difference = inside.astype(np.float32) - outside.astype(np.float32)
-    return (outside + coverage[..., None] * difference + 0.5).astype(np.uint8)
 
+    def __init__(self, picture: Picture, size: Size, options: MarkOptions) -> None:
+        self.picture, self.size, self.options = picture, size, options
+        scale = np.array(size, np.float32) / np.array(picture.size, np.float32)
+        self._scale = np.tile(scale, 2)
+        # Lengths are given on a picture whose shorter side is the marking size.
+        self._unit = scale * min(picture.size) / options.marking_size
 
-def box_coverage(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share of every pixel that boxes cover.
+    @cached_property
+    def base(self) -> np.ndarray:
+        """``(height, width, 3)`` uint8."""
+        return np.asarray(self.picture.image.resize(self.size, Image.Resampling.BICUBIC))
 
-    Args:
-        boxes: ``(N, 4)`` xyxy pixels, continuous.
-        size: width and height of the picture.
+    @cached_property
+    def gray(self) -> np.ndarray:
+        """Without colour."""
+        return gray(self.base)
 
-    Returns:
-        ``(N, height, width)`` float32 in 0..1.
-    """
-    across, down = (
-        np.clip(
-            np.minimum(np.arange(side) + 1, boxes[:, axis + 2, None])
-            - np.maximum(np.arange(side), boxes[:, axis, None]),
-            0,
-            1,
+    @cached_property
+    def blurred(self) -> np.ndarray:
+        """Blurred."""
+        across, down = self.options.blur_sigma * self._unit
+        return blur(self.base, (float(across), float(down)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the three pictures, for the cache's bound."""
+        return 9 * self.size[0] * self.size[1]
+
+    def draw(self, regions: Regions, style: MarkStyle) -> np.ndarray:
+        """Mark every region on a copy of the picture.
+
+        Args:
+            regions: N regions of the picture.
+            style: the visual prompt.
+
+        Returns:
+            ``(N, height, width, 3)`` uint8.
+
+        Raises:
+            RegionError: the style needs masks and the regions have none.
+        """
+        if not len(regions):
+            return np.zeros((0, self.size[1], self.size[0], 3), np.uint8)
+        if style.cropped:
+            return self._draw_crops(regions, style)
+        if style.effect is Effect.NONE:
+            return np.repeat(self.base[None], len(regions), axis=0)
+        if style.effect is Effect.LINE:
+            return blend(np.asarray(self.options.line_colour), self.base, self._lines(regions, style.geometry))
+        return self._affected(self.base, self._coverage(regions, style.geometry), style.effect)
+
+    def _affected(self, base: np.ndarray, coverage: np.ndarray, effect: Effect) -> np.ndarray:
+        """The effects that are blended by coverage, on the picture or on crops of it."""
+        colour, alpha = np.asarray(self.options.fill_colour), self.options.alpha
+        if effect is Effect.FILL:
+            return blend(colour, base, coverage * alpha)
+        if effect is Effect.FILL_OUTSIDE:
+            return blend(colour, base, (1 - coverage) * alpha)
+        if effect is Effect.HIDE:
+            return blend(base, colour, coverage)
+        if effect is Effect.GRAY:
+            return blend(base, self.gray, coverage)
+        return blend(base, self.blurred, coverage)
+
+    def _boxes(self, regions: Regions) -> np.ndarray:
+        return np.asarray(regions.boxes * self._scale)
+
+    def _coverage(self, regions: Regions, geometry: Geometry) -> np.ndarray:
+        if geometry is Geometry.BOX:
+            return box_coverage(self._boxes(regions), self.size)
+        if geometry is Geometry.ELLIPSE:
+            return ellipse_coverage(_scaled(self._boxes(regions), self.options.contour_scale), self.size)
+        return scaled_about_centre(mask_coverage(regions.dense_masks(), self.size), self.options.contour_scale)
+
+    def _lines(self, regions: Regions, geometry: Geometry) -> np.ndarray:
+        width = float(self._unit.mean()) * drawn_width(self.options.thickness)
+        if geometry is Geometry.BOX:
+            return box_lines(self._boxes(regions), self.size, width)
+        if geometry is Geometry.MASK:
+            return mask_lines(self._coverage(regions, geometry), width)
+        boxes = self._boxes(regions)
+        if geometry is Geometry.POINT:
+            centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+            reach = _POINT_RADIUS * self.options.marking_size * self._unit
+            boxes = np.concatenate([centers - reach, centers + reach], axis=1)
+        else:
+            boxes = _scaled(boxes, self.options.contour_scale)
+        return ellipse_lines(boxes, self.size, width)
+
+    def _draw_crops(self, regions: Regions, style: MarkStyle) -> np.ndarray:
+        boxes = [crop_box(box, self.picture.size, self.options.crop_margin) for box in regions.boxes.tolist()]
+        crops = np.stack(
+            [np.asarray(self.picture.image.resize(self.size, Image.Resampling.BICUBIC, box)) for box in boxes]
         )
-        for axis, side in enumerate(size)
-    )
-    return (down[:, :, None] * across[:, None, :]).astype(np.float32)
+        if style.effect is Effect.NONE:
+            return crops
+        if style.geometry is Geometry.WHOLE:
+            return self._affected(crops, np.ones(crops.shape[:3], np.float32), style.effect)
+        coverage = mask_coverage(regions.dense_masks(), self.size, boxes)
+        if style.effect is not Effect.BLUR:
+            return self._affected(crops, coverage, style.effect)
+        sigma = self.options.blur_sigma * min(self.size) / self.options.marking_size
+        return blend(crops, np.stack([blur(crop, sigma) for crop in crops]), coverage)
 
 
-def _ellipse_distance(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Signed distance in pixels to the inscribed ellipses, negative inside: ``(N, height, width)`` float32.
-
-    The first-order distance, value over gradient, is exact enough within the few pixels where it matters.
-    """
-    xs, ys = np.arange(size[0], dtype=np.float32) + 0.5, np.arange(size[1], dtype=np.float32) + 0.5
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = np.maximum((boxes[:, 2:] - boxes[:, :2]) / 2, 0.5)
-    u = ((xs - center[:, 0, None]) / half[:, 0, None])[:, None, :]
-    v = ((ys - center[:, 1, None]) / half[:, 1, None])[:, :, None]
-    radius = np.sqrt(u * u + v * v) + 1e-6
-    slope = np.sqrt((u / half[:, 0, None, None]) ** 2 + (v / half[:, 1, None, None]) ** 2) / radius + 1e-6
-    return ((radius - 1) / slope).astype(np.float32)
+def _scaled(boxes: np.ndarray, scale: float) -> np.ndarray:
+    """Boxes grown about their centres."""
+    centers, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
+    return np.concatenate([centers - half, centers + half], axis=1)
 
 
-def ellipse_coverage(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share of every pixel inside of the ellipses inscribed in boxes; shapes as in :func:`box_coverage`."""
-    return np.clip(0.5 - _ellipse_distance(boxes, size), 0, 1)
-
-
-def mask_coverage(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Share of every target pixel that masks cover.
-
-    Args:
-        masks: ``(N, H, W)`` bool.
-        size: width and height to come to.
-
-    Returns:
-        ``(N, height, width)`` float32 in 0..1.
-    """
-    covered = [
-        np.asarray(Image.fromarray(mask.view(np.uint8) * 255).resize(size, Image.Resampling.BOX)) for mask in masks
-    ]
-    return np.stack(covered).astype(np.float32) / 255
-
-
-def drawn_width(thickness: int) -> int:
-    """Pixels that OpenCV draws for a thickness: 1, 3, 5, 5, 7, 7 ... (specs/fgvp.md, a)."""
-    return 1 if thickness == 1 else 2 * ((thickness + 1) // 2) + 1
-
-
-def _ellipse_lines(boxes: np.ndarray, size: tuple[int, int], thickness: float) -> np.ndarray:
-    return np.clip(thickness / 2 + 0.5 - np.abs(_ellipse_distance(boxes, size)), 0, 1)
-
-
-def _box_lines(boxes: np.ndarray, size: tuple[int, int], thickness: float) -> np.ndarray:
-    reach = np.array([-1, -1, 1, 1], np.float32) * thickness / 2
-    return np.clip(box_coverage(boxes + reach, size) - box_coverage(boxes - reach, size), 0, 1)
-
-
-_LINES: dict[Geometry, Callable[[np.ndarray, tuple[int, int], float], np.ndarray]] = {
-    Geometry.BOX: _box_lines,
-    Geometry.ELLIPSE: _ellipse_lines,
-}
-
-
-def draw_ellipses(base: np.ndarray, boxes: np.ndarray, colour: tuple[int, int, int], thickness: float) -> np.ndarray:
-    """One picture per box with its inscribed ellipse drawn: ``(N, H, W, 3)`` uint8."""
-    lines = _ellipse_lines(boxes, (base.shape[1], base.shape[0]), thickness)
-    return blend(np.asarray(colour, np.float32), base, lines)
-
-
-def crop(image: Image.Image, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut boxes out and resample each to a size, straight from the picture: ``(N, height, width, 3)`` uint8.
-
-    Boxes narrower than a pixel are widened to one.
-    """
-    crops = []
-    for x1, y1, x2, y2 in boxes.tolist():
-        x1, y1 = min(x1, image.width - 1), min(y1, image.height - 1)
-        box = (x1, y1, min(max(x2, x1 + 1), image.width), min(max(y2, y1 + 1), image.height))
-        crops.append(np.asarray(image.resize(size, Image.Resampling.BICUBIC, box)))
-    return np.stack(crops)
-
-
-def _coverage(regions: Regions, boxes: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> np.ndarray:
-    if geometry is Geometry.BOX:
-        return box_coverage(boxes, size)
-    if geometry is Geometry.ELLIPSE:
-        return ellipse_coverage(boxes, size)
-    return mask_coverage(regions.dense_masks(), size)
+def crop_box(box: list[float], size: Size, margin: float = 0.0) -> tuple[float, float, float, float]:
+    """What a crop shows: the box, widened by a share of its sides, at least a pixel wide, inside of the picture."""
+    x1, y1, x2, y2 = box
+    dx, dy = margin * (x2 - x1), margin * (y2 - y1)
+    left, top = max(0.0, min(x1 - dx, size[0] - 1)), max(0.0, min(y1 - dy, size[1] - 1))
+    return left, top, min(max(x2 + dx, left + 1), size[0]), min(max(y2 + dy, top + 1), size[1])
 
 
 def render(
-    picture: Picture,
-    regions: Regions,
-    style: MarkStyle,
-    size: tuple[int, int],
-    options: MarkOptions | None = None,
+    picture: Picture, regions: Regions, style: MarkStyle, size: Size, options: MarkOptions | None = None
 ) -> np.ndarray:
-    """Mark every region on a copy of the picture.
+    """Mark every region on a copy of the picture; see :meth:`Canvas.draw`.
 
     Args:
         picture: what is looked at.
         regions: N regions of it.
         style: the visual prompt.
-        size: width and height to draw at; the picture is squashed to it, as CLIP's released preprocessing in
-            ReCLIP and FGVP does.
+        size: width and height to draw at.
         options: how marks look.
 
     Returns:
         ``(N, height, width, 3)`` uint8.
-
-    Raises:
-        RegionError: the style needs masks and the regions have none.
     """
-    options = options or MarkOptions()
-    if not len(regions):
-        return np.zeros((0, size[1], size[0], 3), np.uint8)
-    if style.geometry is Geometry.CROP:
-        return crop(picture.image, regions.boxes, size)
-    base = np.asarray(picture.image.resize(size, Image.Resampling.BICUBIC))
-    if style.geometry is Geometry.WHOLE:
-        return np.repeat(base[None], len(regions), axis=0)
-    scale = np.array(size, np.float32) / np.array(picture.size, np.float32)
-    boxes = regions.boxes * np.tile(scale, 2)
-    # Lengths are given on a picture whose shorter side is the marking size.
-    unit = scale * min(picture.size) / options.marking_size
-    if style.effect is Effect.LINE:
-        thickness = max(_THINNEST, float(unit.mean()) * drawn_width(options.thickness))
-        lines = _LINES[style.geometry](boxes, size, thickness)
-        return blend(np.asarray(options.line_colour, np.float32), base, lines)
-    coverage = _coverage(regions, boxes, style.geometry, size)
-    if style.effect is Effect.FILL:
-        return blend(np.asarray(options.fill_colour, np.float32), base, coverage * options.alpha)
-    if style.effect is Effect.GRAY:
-        return blend(base, gray(base), coverage)
-    sigma = options.blur_sigma * unit
-    return blend(base, blur(base, (float(sigma[0]), float(sigma[1]))), coverage)
+    return Canvas(picture, size, options or MarkOptions()).draw(regions, style)

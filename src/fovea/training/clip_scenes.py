@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from fovea.marks import direct
+from fovea.marks.coverage import ellipse_lines
+from fovea.marks.effects import blend, blur
 from fovea.scenes.colours import PAINTS
 from fovea.scenes.expressions import Thing, all_expressions
 from fovea.scenes.glyphs import Glyph, glyphs_of
@@ -129,8 +130,8 @@ def _blurred(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | N
     index = _subject(rng, drawing.masks)
     if index is None:
         return None
-    blurred = direct.blur(drawing.pixels, size * float(rng.choice([0.04, 0.1, 0.26])))
-    pixels = direct.blend(drawing.pixels, blurred, _rough(rng, drawing.masks[index]))[0]
+    blurred = blur(drawing.pixels, size * float(rng.choice([0.04, 0.1, 0.26])))
+    pixels = blend(drawing.pixels, blurred, _rough(rng, drawing.masks[index]))[0]
     return _Sample(pixels, drawing.masks, index, alone=True)
 
 
@@ -141,7 +142,8 @@ def _ellipse(rng: np.random.Generator, layout: Layout, size: int) -> _Sample | N
         return None
     box = _box(drawing.masks[index]).astype(np.float32)
     box += rng.uniform(-0.05, 0.05, 4).astype(np.float32) * max(box[2] - box[0], box[3] - box[1])
-    pixels = direct.draw_ellipses(drawing.pixels, box[None], (255, 0, 0), float(rng.uniform(1.0, 2.2)))[0]
+    line = ellipse_lines(box[None], (size, size), float(rng.uniform(1.0, 2.2)))
+    pixels = blend(np.array([255, 0, 0]), drawing.pixels, line)[0]
     return _Sample(pixels, drawing.masks, index)
 
 
