@@ -8,7 +8,7 @@ from PIL import Image
 
 from fovea.errors import RegionError
 from fovea.marks import STYLES, Effect, Geometry, MarkOptions, MarkStyle, parse_style, render
-from fovea.marks.coverage import box_coverage, drawn_width, ellipse_coverage, mask_lines
+from fovea.marks.coverage import box_coverage, drawn_width, ellipse_coverage
 from fovea.pictures import open_picture
 from fovea.regions import Regions
 

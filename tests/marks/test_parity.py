@@ -9,7 +9,16 @@ import pytest
 from PIL import Image
 
 from fovea.marks import MarkOptions, parse_style
-from fovea.marks.parity import Frame, clip_inputs, draw_crop, draw_marks, reclip_crops, resize_bilinear, scale_frame
+from fovea.marks.parity import (
+    Frame,
+    clip_inputs,
+    draw_crop,
+    draw_marks,
+    reclip_inputs,
+    reclip_pictures,
+    resize_bilinear,
+    scale_frame,
+)
 from fovea.marks.styles import COLOURS, RELEASED
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fgvp"
@@ -88,6 +97,8 @@ CLIP_CASES = [
     for name, processing, share, code in (
         ("resize_pct1.0__blur_mask", "resize", 1.0, "D4"),
         ("resize_pct1.0__circle", "resize", 1.0, "C1"),
+        ("resize_pct1.0__contour", "resize", 1.0, "D1"),
+        ("resize_pct1.0__crop", "resize", 1.0, "P"),
         ("padding_pct1.0__circle", "padding", 1.0, "C1"),
         ("padding_pct1.0__blur_mask", "padding", 1.0, "D4"),
         ("center_crop_pct1.0__blur_mask", "center_crop", 1.0, "D4"),
@@ -153,11 +164,38 @@ def test_sam_pipeline_inputs_match(inputs: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(resize_bilinear(marked[:2], (32, 32)), golden["area0__clip32_first2"], atol=1e-4)
 
 
-def test_reclip_crops_match() -> None:
-    golden = np.load(GOLDEN / "reclip_reps.npz")
-    image = Image.open(GOLDEN / "image.png").convert("RGB")
+@pytest.fixture(scope="module")
+def reclip() -> tuple[Image.Image, np.ndarray, dict[str, np.ndarray]]:
+    golden = dict(np.load(GOLDEN / "reclip_reps.npz"))
     boxes = golden["boxes_xywh"].copy()
     boxes[:, 2:] += boxes[:, :2]
-    found = reclip_crops(image, boxes[:2], 32, mean=MEAN, std=STD)
+    return Image.open(GOLDEN / "image.png").convert("RGB"), boxes, golden
+
+
+def test_reclip_shows_regions_in_three_ways(
+    reclip: tuple[Image.Image, np.ndarray, dict[str, np.ndarray]],
+) -> None:
+    image, boxes, golden = reclip
+    for name, margin, count in (("crop", 0, 4), ("crop_enlarge5", 5, 2)):
+        crops = reclip_pictures(image, boxes[:count], parse_style("P"), MarkOptions(), margin=margin)
+        for index, crop in enumerate(crops):
+            np.testing.assert_array_equal(np.asarray(crop), golden[f"{name}__{index}"])
+    for sigma in (8, 100):
+        blurred = reclip_pictures(image, boxes, parse_style("B4"), MarkOptions(blur_sigma=sigma))
+        np.testing.assert_array_equal(np.stack([*map(np.asarray, blurred)]), golden[f"blur_sigma{sigma}"])
+    options = MarkOptions(fill_colour=COLOURS["cpt_red"])
+    shaded = reclip_pictures(image, boxes, parse_style("B2"), options)
+    np.testing.assert_array_equal(np.stack([*map(np.asarray, shaded)]), golden["shade"])
+
+
+def test_reclip_inputs_match(reclip: tuple[Image.Image, np.ndarray, dict[str, np.ndarray]]) -> None:
+    image, boxes, golden = reclip
+    crops = reclip_pictures(image, boxes[:2], parse_style("P"), MarkOptions())
+    found = reclip_inputs(crops, 32, mean=MEAN, std=STD)
     np.testing.assert_allclose(found, golden["clip_square_crop"], atol=1e-5)
-    assert reclip_crops(image, boxes[:0], 32, mean=MEAN, std=STD).shape == (0, 3, 32, 32)
+    found = reclip_inputs(crops, 32, mean=MEAN, std=STD, square=False)
+    np.testing.assert_allclose(found, golden["clip_nonsquare_crop"], atol=1e-5)
+    blurred = reclip_pictures(image, boxes[:2], parse_style("B4"), MarkOptions(blur_sigma=8))
+    found = reclip_inputs(blurred, 32, mean=MEAN, std=STD)
+    np.testing.assert_allclose(found, golden["clip_square_blur8"], atol=1e-5)
+    assert reclip_inputs([], 32, mean=MEAN, std=STD).shape == (0, 3, 32, 32)

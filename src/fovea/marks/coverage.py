@@ -86,7 +86,9 @@ def scaled_about_centre(coverage: np.ndarray, scale: float) -> np.ndarray:
         total = max(float(shape.sum()), 1e-6)
         x, y = float((shape * xs).sum() / total), float((shape * ys).sum() / total)
         matrix = (1 / scale, 0, x - x / scale, 0, 1 / scale, y - y / scale)
-        moved = Image.fromarray(shape).transform(shape.shape[::-1], Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+        moved = Image.fromarray(shape).transform(
+            shape.shape[::-1], Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+        )
         grown[row] = np.asarray(moved)
     return grown
 
@@ -113,13 +115,14 @@ def mask_lines(coverage: np.ndarray, width: float) -> np.ndarray:
     The difference of the widened and the narrowed shape, whose soft edges make the line smooth.
     """
     width = max(_THINNEST, width)
-    # Filters widen by whole pixels to either side: the line is drawn at the next even width and thinned by its strength.
+    # Filters widen by whole pixels to either side: lines are drawn at an even width and thinned by their strength.
     reach = max(1, round(width / 2))
     lines = np.empty_like(coverage)
     for row, shape in enumerate(coverage):
         image = Image.fromarray((shape * 255 + 0.5).astype(np.uint8))
         wide, narrow = (
-            np.asarray(image.filter(kind(2 * reach + 1)), np.float32) for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter)
+            np.asarray(image.filter(kind(2 * reach + 1)), np.float32)
+            for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter)
         )
         lines[row] = (wide - narrow) / 255
     return np.clip(lines * width / (2 * reach), 0, 1)

@@ -7,11 +7,12 @@ OpenCV (``pip install "fovea[parity]"``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from fovea.errors import MissingExtraError, RegionError
 from fovea.marks.styles import Effect, Geometry, MarkOptions, MarkStyle
@@ -299,7 +300,7 @@ def clip_inputs(
         pixels: ``(H, W, 3)`` uint8.
         boxes: ``(N, 4)`` float32 xyxy pixels.
         masks: ``(N, H, W)`` bool or logits, or None.
-        style: any but the crop, which :func:`reclip_crops` makes.
+        style: the visual prompt.
         options: how marks look; the marking size is part of them.
         mean: ``(3,)`` of the model's pixels on the scale 0..1.
         std: ``(3,)`` likewise.
@@ -309,34 +310,96 @@ def clip_inputs(
     Returns:
         ``(N, 3, marking_size, marking_size)`` float32, normalised.
     """
-    frame = scale_frame(pixels, boxes, masks, options.marking_size, processing=processing, crop_share=crop_share)
-    marked = draw_marks(frame, style, options).astype(np.float32)
-    normalised = ((marked - mean.astype(np.float32) * 255) / (std.astype(np.float32) * 255)).transpose(0, 3, 1, 2)
-    return _square(normalised, frame.boxes, options.marking_size, processing)
+
+    def normalised(marked: np.ndarray) -> np.ndarray:
+        values = (marked.astype(np.float32) - mean.astype(np.float32) * 255) / (std.astype(np.float32) * 255)
+        return values.transpose(0, 3, 1, 2)
+
+    side = options.marking_size
+    if style.cropped:
+        parts = [None] * len(boxes) if masks is None else masks
+        crops = [
+            draw_crop(pixels, box, mask, style, options, processing=processing, crop_share=crop_share)
+            for box, mask in zip(boxes, parts, strict=True)
+        ]
+        squares = [_square(normalised(crop[None]), np.zeros((1, 4)), side, processing) for crop in crops]
+        return np.concatenate(squares) if squares else np.zeros((0, 3, side, side), np.float32)
+    frame = scale_frame(pixels, boxes, masks, side, processing=processing, crop_share=crop_share)
+    return _square(normalised(draw_marks(frame, style, options)), frame.boxes, side, processing)
 
 
-def reclip_crops(
-    image: Image.Image, boxes: np.ndarray, size: int, *, mean: np.ndarray, std: np.ndarray, margin: float = 0.0
-) -> np.ndarray:
-    """The crops of ReCLIP, which the released FGVP runs use as ``P``.
+def _rectangle(image: Image.Image, box: np.ndarray) -> Image.Image:
+    """A mask of a box: corners truncated and inclusive."""
+    mask = Image.new("L", image.size, 0)
+    x1, y1, x2, y2 = (int(value) for value in box)
+    ImageDraw.Draw(mask).rectangle((x1, y1, x2, y2), fill=255)
+    return mask
+
+
+def reclip_pictures(
+    image: Image.Image, boxes: np.ndarray, style: MarkStyle, options: MarkOptions, *, margin: float = 0.0
+) -> list[Image.Image]:
+    """ReCLIP's three ways to show a region, at native resolution: crop (P), shade (B2) and blur (B4).
+
+    The released FGVP runs use these for P, B2 and B4 as well.
 
     Args:
-        image: RGB, at its native resolution.
+        image: RGB.
         boxes: ``(N, 4)`` float32 xyxy pixels.
+        style: P, B2 or B4.
+        options: how marks look; the spread of the blur is in native pixels here.
+        margin: pixels added on every side of crops.
+
+    Returns:
+        N pictures; crops are of any size.
+    """
+    if style.cropped:
+        return [image.crop(_widened(box, image.size, margin)) for box in boxes.tolist()]
+    if style.effect is Effect.BLUR:
+        outside = image.filter(ImageFilter.GaussianBlur(options.blur_sigma))
+        return [Image.composite(image, outside, _rectangle(image, box)) for box in boxes]
+    tint = (*options.fill_colour, int(options.alpha * 255))
+    shaded = []
+    for box in boxes:
+        layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+        layer.paste(tint, mask=_rectangle(image, box))
+        shaded.append(Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB"))
+    return shaded
+
+
+def _widened(box: list[float], size: tuple[int, int], margin: float) -> tuple[float, float, float, float]:
+    """A box with a margin inside of the picture. Pillow rounds the corners half to even."""
+    x1, y1, x2, y2 = box
+    return max(x1 - margin, 0), max(y1 - margin, 0), min(x2 + margin, size[0]), min(y2 + margin, size[1])
+
+
+def reclip_inputs(
+    images: Sequence[Image.Image], size: int, *, mean: np.ndarray, std: np.ndarray, square: bool = True
+) -> np.ndarray:
+    """CLIP's preprocessing as ReCLIP uses it.
+
+    Args:
+        images: N pictures of any size.
         size: side of the model's input.
         mean: ``(3,)`` of the model's pixels on the scale 0..1.
         std: ``(3,)`` likewise.
-        margin: pixels added on every side.
+        square: squash to a square, as released; else the shorter side is scaled and the middle cut out.
 
     Returns:
-        ``(N, 3, size, size)`` float32, normalised; the aspect ratio is lost, as it was.
+        ``(N, 3, size, size)`` float32, normalised.
     """
-    crops = []
-    for x1, y1, x2, y2 in boxes.tolist():
-        box = (max(x1 - margin, 0), max(y1 - margin, 0), min(x2 + margin, image.width), min(y2 + margin, image.height))
-        # Pillow rounds the corners half to even.
-        square = image.crop(box).resize((size, size), Image.Resampling.BICUBIC)  # type: ignore[arg-type]
-        crops.append((np.asarray(square, np.float32) / 255 - mean) / std)
-    if not crops:
+    if not images:
         return np.zeros((0, 3, size, size), np.float32)
-    return np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32)
+    squares = [
+        image.resize((size, size), Image.Resampling.BICUBIC) if square else _centre(image, size) for image in images
+    ]
+    stacked = np.stack([np.asarray(one, np.float32) for one in squares])
+    return ((stacked / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def _centre(image: Image.Image, size: int) -> Image.Image:
+    width, height = image.size
+    short = min(width, height)
+    scaled = image.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
+    left, top = round((scaled.width - size) / 2), round((scaled.height - size) / 2)
+    return scaled.crop((left, top, left + size, top + size))
