@@ -144,6 +144,7 @@ def load(
     from fovea.backbones.clip import load_clip
     from fovea.grounder import Grounder
     from fovea.scorers.marked_clip import MarkedClip
+    from fovea.scorers.rendering import DirectRendering
 
     def load_segmenter() -> SamSegmenter:
         from fovea.backbones.sam import load_sam
@@ -151,7 +152,7 @@ def load(
         return load_sam(sources.sam, place, precision)
 
     encoders = [load_clip(source, place, precision) for source in sources.clips]
-    scorer = MarkedClip(encoders, chosen.styles, chosen.template, options)
+    scorer = MarkedClip(encoders, chosen.styles, chosen.template, DirectRendering(options))
     grid = MINI_GRID if sources.embedded else GridSettings()
     return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes), rules)
 

@@ -36,7 +36,6 @@ def run(
     from fovea.exports.overlay import to_bytes
     from fovea.files import write_atomically
     from fovea.marks import MarkOptions, parse_style, render
-    from fovea.marks.styles import Geometry
     from fovea.pictures import open_picture
     from fovea.recipes import load_proposer
 
@@ -48,7 +47,7 @@ def run(
     for index in range(len(regions)):
         one = regions.select([index])
         x1, y1, x2, y2 = one.boxes[0]
-        size = (max(1, round(x2 - x1)), max(1, round(y2 - y1))) if chosen.geometry is Geometry.CROP else opened.size
+        size = (max(1, round(x2 - x1)), max(1, round(y2 - y1))) if chosen.cropped else opened.size
         marked = render(opened, one, chosen, size, options)[0]
         path = out if len(regions) == 1 else out.with_stem(f"{out.stem}-{index}")
         write_atomically(path, to_bytes(Image.fromarray(marked), path.suffix))

@@ -7,8 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from fovea.answers import ScoreMatrix
+from fovea.answers import ScoreMatrix, softmax
 from fovea.errors import ExpressionError
+from fovea.language.entities import main_entity
+from fovea.language.keywords import Keywords
 from fovea.language.parsers import Parser, resolve_parser
 from fovea.language.phrases import Phrase, read_phrase
 from fovea.language.templates import clean
@@ -87,11 +89,30 @@ class ReclipRelations:
         )
 
 
+class HeadPhrase:
+    """ReCLIP's baseline with the head: an expression's share times that of its head's noun chunk.
+
+    Args:
+        parser: reads expressions.
+    """
+
+    def __init__(self, parser: Parser) -> None:
+        self.parser = parser
+        self.name = f"head, parser {parser('thing').source}"
+
+    def share(self, expression: str, boxes: np.ndarray, size: tuple[int, int], logits: Logits) -> np.ndarray:
+        """See :class:`Relations`."""
+        parse = self.parser(expression)
+        entity = main_entity(parse, Keywords())
+        whole = softmax(logits(expression), axis=0)
+        return whole if entity is None else whole * softmax(logits(parse.text(range(*entity.chunk))), axis=0)
+
+
 def resolve_relations(dialect: str, parser: str, summed: int) -> Relations:
     """A dialect by name.
 
     Args:
-        dialect: ``extended`` or ``reclip``.
+        dialect: ``extended``, ``reclip`` or ``head``.
         parser: as :func:`fovea.language.parsers.resolve_parser` takes it.
         summed: how many visual prompts and CLIPs a logit sums.
 
@@ -102,7 +123,9 @@ def resolve_relations(dialect: str, parser: str, summed: int) -> Relations:
         return ExtendedRelations(resolve_parser(parser), summed)
     if dialect == "reclip":
         return ReclipRelations(resolve_parser(parser))
-    raise ExpressionError(f"there is no dialect of relations called {dialect!r}", "known are extended and reclip")
+    if dialect == "head":
+        return HeadPhrase(resolve_parser(parser))
+    raise ExpressionError(f"there is no dialect of relations called {dialect!r}", "known are extended, reclip and head")
 
 
 def texts_of(relations: Relations, expression: str) -> list[str]:

@@ -15,11 +15,12 @@ from fovea.answers import ScoreMatrix
 from fovea.backbones.clip import ClipEncoder
 from fovea.cache import FeatureCache
 from fovea.language.templates import fill
-from fovea.marks import MarkOptions, MarkStyle, render
+from fovea.marks import MarkStyle
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.rules.subtraction import Bank
 from fovea.scorers import Evidence
+from fovea.scorers.rendering import DirectRendering, Rendering
 
 # Marked pictures that are drawn and embedded together.
 _AT_ONCE = 64
@@ -50,7 +51,7 @@ class MarkedClip:
         encoders: the CLIPs, summed.
         styles: the visual prompts, summed.
         template: sentence around an expression, with ``{}``.
-        options: how marks look.
+        rendering: how regions are shown; at the CLIP's own input size by default.
         bank: expressions whose mean is taken off every score; none by default.
         aggregate: how the scores of several styles become one, after those of several CLIPs have been summed.
     """
@@ -60,14 +61,14 @@ class MarkedClip:
         encoders: Sequence[ClipEncoder],
         styles: Sequence[MarkStyle],
         template: str,
-        options: MarkOptions | None = None,
+        rendering: Rendering | None = None,
         bank: Bank | None = None,
         aggregate: Aggregate = "sum",
     ) -> None:
         self.encoders = tuple(encoders)
         self.styles = tuple(styles)
         self.template = template
-        self.options = options or MarkOptions()
+        self.rendering: Rendering = rendering or DirectRendering()
         self.bank = bank
         self.aggregate = aggregate
 
@@ -115,21 +116,20 @@ class MarkedClip:
         self, encoder: ClipEncoder, style: MarkStyle, picture: Picture, regions: Regions, cache: FeatureCache
     ) -> np.ndarray:
         """``(R, D)`` embeddings of the marked picture; every region is embedded once, whatever it is asked with."""
-        size = (encoder.image_size, encoder.image_size)
 
         def compute(missing: list[int]) -> list[np.ndarray]:
             rows: list[np.ndarray] = []
             # Marked pictures are large: only some exist at a time.
             for start in range(0, len(missing), _AT_ONCE):
                 some = regions.select(missing[start : start + _AT_ONCE])
-                rows += map(np.array, encoder.encode_pictures(render(picture, some, style, size, self.options)))
+                rows += map(np.array, self.rendering.embed(encoder, picture, some, style, cache))
             return rows
 
         # Masks belong to the key only where they are seen: a box may get its mask later.
         outlines: Iterable[bytes] = [b""] * len(regions)
         if style.needs_masks and regions.masks is not None:
             outlines = [mask["counts"] for mask in regions.masks]
-        shared = ("marked", encoder.key, style, self.options, picture.key)
+        shared = ("marked", encoder.key, style, self.rendering.key, picture.key)
         keys = [(*shared, box.tobytes(), outline) for box, outline in zip(regions.boxes, outlines, strict=True)]
         return np.stack(cache.get_or_compute_many(keys, compute))
 
@@ -145,8 +145,8 @@ class MarkedClip:
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """Every style as the first CLIP saw it."""
-        size = (self.encoders[0].image_size,) * 2
-        return [Evidence(style.name, render(picture, regions, style, size, self.options)) for style in self.styles]
+        first = self.encoders[0]
+        return [Evidence(style.name, self.rendering.show(first, picture, regions, style)) for style in self.styles]
 
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""
