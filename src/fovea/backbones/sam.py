@@ -21,8 +21,8 @@ from fovea.errors import CheckpointError
 from fovea.pictures import Picture
 
 #: Mean and deviation of ImageNet's pixels on the scale 0..255, as SAM was trained with.
-_MEAN = (123.675, 116.28, 103.53)
-_STD = (58.395, 57.12, 57.375)
+SAM_MEAN = (123.675, 116.28, 103.53)
+SAM_STD = (58.395, 57.12, 57.375)
 
 #: Which of SAM's masks to take. ``single`` asks for the one made for clear prompts; the others ask for three and take
 #: the first, the last, or the one that SAM itself thinks best.
@@ -121,7 +121,7 @@ class SamSegmenter:
     def _encode(self, picture: Picture) -> Tensor:
         size = frame_size(picture.size, self.image_size)
         pixels = torch.from_numpy(np.array(picture.image.resize(size, Image.Resampling.BILINEAR), np.float32))
-        pixels = (pixels - torch.tensor(_MEAN)) / torch.tensor(_STD)
+        pixels = (pixels - torch.tensor(SAM_MEAN)) / torch.tensor(SAM_STD)
         padded = F.pad(pixels.permute(2, 0, 1), (0, self.image_size - size[0], 0, self.image_size - size[1]))
         with torch.inference_mode():
             embedding: Tensor = self._model.vision_encoder(padded[None].to(self._device, self._dtype)).last_hidden_state
