@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import tracemalloc
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.siglip.processing_siglip import SiglipProcessor
 
 from fovea.backbones.clip import CLIP_MEAN, load_clip
-from fovea.backbones.sources import PRESETS, resolve_models
-from fovea.errors import CheckpointError
+from fovea.backbones.sources import PRESETS, fingerprint, not_loaded, resolve_models
+from fovea.errors import CheckpointError, ExpressionError
 from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig
 from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer
 
@@ -83,8 +87,75 @@ def test_unknown_words_are_named(directory: Path) -> None:
 
 
 def test_long_texts_are_one_clear_error(directory: Path) -> None:
-    with pytest.raises(CheckpointError, match="reads at most 24 tokens"):
-        load_clip(str(directory)).encode_texts(["car " * 40])
+    with pytest.raises(ExpressionError, match="reads at most 24 tokens and this text is longer: 'car car"):
+        load_clip(str(directory)).encode_texts(["a photo of the incomprehensibilities", "car " * 24, "dog"])
+
+
+def test_a_tokenizer_that_states_no_length(directory: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    del settings["model_max_length"]
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert load_clip(str(copy)).context_length == CONTEXT_LENGTH
+
+
+def test_many_texts_go_in_chunks(directory: Path) -> None:
+    encoder, sizes = load_clip(str(directory)), []
+    texts = encoder._towers.texts
+    encoder._towers.texts = lambda tokens: sizes.append(len(tokens["input_ids"])) or texts(tokens)  # type: ignore[method-assign, func-returns-value]
+    many = [f"the {word} {place}" for word in ("red car", "dog") for place in ["on the left"] * 170]
+    rows = encoder.encode_texts(many)
+    assert sum(sizes) == len(rows) == 340
+    assert max(sizes) <= 256
+    np.testing.assert_allclose(rows, encoder.encode_texts([many[0], many[-1]]).repeat(170, 0), atol=1e-5)
+
+
+def test_pictures_are_normalised_in_chunks(directory: Path) -> None:
+    """As float32 they need four times their memory."""
+    encoder = load_clip(str(directory))
+    encoder._towers.pictures = lambda pixels: pixels.flatten(1)[:, :4].clone()  # type: ignore[method-assign]
+    pictures = np.ones((1000, 32, 32, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        assert encoder.encode_pictures(pictures).shape == (1000, 4)
+        assert tracemalloc.get_traced_memory()[1] < pictures.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_two_loads_share_a_key(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is freed leaves its id to the next."""
+    monkeypatch.setattr("fovea.backbones.clip.id", lambda _: 7, raising=False)
+    assert load_clip(str(directory)).key != load_clip(str(directory)).key
+
+
+def test_what_transformers_5_writes_is_read(directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if "siglip" not in directory.name:
+        pytest.skip("one layout is enough")
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    (copy / "preprocessor_config.json").unlink()
+    with caplog.at_level(logging.WARNING, "fovea"):
+        assert load_clip(str(copy)).mean[0] == pytest.approx(CLIP_MEAN[0])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{copy} does not say how pixels are normalised: CLIP's mean and deviation are used"
+    ]
+    processor = SiglipImageProcessorPil(image_mean=[0.25] * 3, image_std=[0.75] * 3)
+    SiglipProcessor(processor, build_tokenizer()).save_pretrained(copy)
+    assert not (copy / "preprocessor_config.json").exists()
+    caplog.clear()
+    encoder = load_clip(str(copy))
+    assert (encoder.mean.tolist(), encoder.std.tolist()) == ([0.25] * 3, [0.75] * 3)
+    assert not caplog.records
+
+
+def test_needless_weights_are_reported(directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if "resnet" in directory.name:
+        pytest.skip("our own layout has exactly its weights")
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    state = load_file(copy / "model.safetensors")
+    save_file({**state, "odd.weight": torch.zeros(2)}, copy / "model.safetensors", {"format": "pt"})
+    load_clip(str(copy))
+    assert f"{copy} holds 1 weights that are not used, such as odd.weight" in caplog.messages
 
 
 def test_other_dtypes(directory: Path) -> None:
@@ -128,6 +199,51 @@ def test_names_of_models(tmp_path: Path) -> None:
     assert resolve_models("google/siglip-base").sam == PRESETS["photo-small"].sam
     with pytest.raises(CheckpointError, match="more than one"):
         resolve_models("facebook/sam-vit-base,facebook/sam-vit-huge")
+
+
+@pytest.mark.parametrize("models", ["", " ", ","])
+def test_no_model_is_no_preset(models: str) -> None:
+    with pytest.raises(CheckpointError, match="names no model; known are mini"):
+        resolve_models(models)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError("404: there is no such repository\nmore"),
+            "not to be had from the model hub: 404: there is no such r",
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "the model a/b cannot be loaded: CUDA out of memory"),
+        (MemoryError(), "the model a/b cannot be loaded: MemoryError"),
+    ],
+)
+def test_the_reason_is_kept(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert message in str(not_loaded("a/b", error))
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fovea.backbones.clip.AutoConfig.from_pretrained", fail)
+    with pytest.raises(CheckpointError) as caught:
+        load_clip("a/b")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_fingerprints_tell_weights_and_not_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"weights")
+    (second / "README.md").write_text("says nothing")
+    assert fingerprint(str(first)) == fingerprint(str(second))
+    (second / "model.safetensors").write_bytes(b"Weights")
+    assert fingerprint(str(first)) != fingerprint(str(second))
+    # A hub model is told by the revision that the cache keeps it under.
+    monkeypatch.setattr("transformers.utils.cached_file", lambda *_: "/cache/models--a--b/snapshots/3f2c/config.json")
+    assert fingerprint("a/b") == "3f2c"
 
 
 def test_only_siglip_reads_padding(directory: Path) -> None:

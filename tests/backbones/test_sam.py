@@ -38,20 +38,28 @@ def recorded() -> dict[str, np.ndarray]:
     return dict(np.load(GOLDEN / "sam_box_pipeline.npz"))
 
 
+class PictureListener(nn.Module):
+    """Stands in for the picture encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.pixels: list[Tensor] = []
+
+    def forward(self, pixels: Tensor) -> Any:
+        self.pixels.append(pixels)
+        return SimpleNamespace(last_hidden_state=pixels[:, :1])
+
+
 class Listener(nn.Module):
     """Stands in for the network: keeps what it is given and answers with recorded logits."""
 
     def __init__(self, low_res: Tensor) -> None:
         super().__init__()
         self.config = SimpleNamespace(vision_config=SimpleNamespace(image_size=128))
-        self.weight = nn.Parameter(torch.zeros(1))
+        self.vision_encoder = PictureListener()
         self.low_res = low_res
-        self.pixels: list[Tensor] = []
         self.boxes: list[Tensor] = []
-
-    def vision_encoder(self, pixels: Tensor) -> Any:
-        self.pixels.append(pixels)
-        return SimpleNamespace(last_hidden_state=pixels[:, :1])
 
     def forward(self, image_embeddings: Tensor, input_boxes: Tensor, multimask_output: bool) -> Any:
         begin = sum(part.shape[1] for part in self.boxes)
@@ -69,7 +77,7 @@ def test_box_pipeline_matches(recorded: dict[str, np.ndarray], chunk: int) -> No
     batches = list(sam.decode(embedding, picture.size, boxes=recorded["boxes_xyxy"], chunk=chunk))
 
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
-    seen = listener.pixels[0][0].permute(1, 2, 0)
+    seen = listener.vision_encoder.pixels[0][0].permute(1, 2, 0)
     height, width = recorded["sam_resized_shape"]
     assert seen.shape == (128, 128, 3)
     np.testing.assert_array_equal((seen[:height, :width] * std + mean).round(), recorded["image_sam_resized"])
@@ -166,6 +174,33 @@ def test_a_directory_loads_with_the_original_epsilon(
     assert {norm.eps for norm in norms} == {1e-5}
     cache = FeatureCache()
     torch.testing.assert_close(loaded.embed(picture, cache), SamSegmenter(model, "same").embed(picture, cache))
+
+
+def test_half_precision_leaves_prompts_exact(
+    tiny_sam: Callable[[], SamModel], tmp_path: Path, picture: Picture
+) -> None:
+    """In bfloat16 the prompt 33.3 would be 33.25, and 777.3 would be 776."""
+    tiny_sam().save_pretrained(tmp_path)
+    half, full = load_sam(str(tmp_path), dtype=torch.bfloat16), load_sam(str(tmp_path))
+    seen: list[Tensor] = []
+    half._model.prompt_encoder.register_forward_pre_hook(
+        lambda _, __, given: seen.append(given["input_boxes"]), with_kwargs=True
+    )
+    boxes = np.array([[1.1, 2.2, 33.3, 40.4]], np.float32)
+    embedding = half.embed(picture, FeatureCache())
+    assert embedding.dtype == torch.bfloat16
+    found = next(half.decode(embedding, picture.size, boxes=boxes))
+    np.testing.assert_allclose(seen[0][0], boxes * np.tile(np.array(frame_size((70, 50), 64)) / (70, 50), 2), rtol=1e-6)
+    # The very same embedding, so that only prompts and decoder are compared.
+    expected = next(full.decode(embedding, picture.size, boxes=boxes))
+    torch.testing.assert_close(found.low_res, expected.low_res, rtol=0, atol=0)
+    torch.testing.assert_close(found.iou, expected.iou, rtol=0, atol=0)
+
+
+def test_no_two_loads_share_a_key(tiny_sam: Callable[[], SamModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is freed leaves its id to the next."""
+    monkeypatch.setattr("fovea.backbones.sam.id", lambda _: 7, raising=False)
+    assert SamSegmenter(tiny_sam(), "one name").key != SamSegmenter(tiny_sam(), "one name").key
 
 
 def test_a_sam_that_lacks_weights_is_refused(tiny_sam: Callable[[], SamModel], tmp_path: Path) -> None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
+from fovea.backbones.sources import MINIS
+from fovea.cli import doctor, evaluate, mark
+from fovea.errors import DataError
+from fovea.evaluation.examples import Example
+from fovea.marks import render
+from fovea.pictures import Picture
+from fovea.regions import Regions
 from fovea.scenes.export import write_scenes
 from fovea.scenes.scene import compose
 
@@ -26,6 +36,7 @@ def fovea(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPr
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scenes")
     write_scenes(path, 2, SEED)
+    (path / "none.json").write_text("[]")
     return path
 
 
@@ -59,7 +70,7 @@ def test_find_prints_one_document(picture: Path, tmp_path: Path) -> None:
     assert "<script" not in page
     assert "<b>odd" not in page
     assert "http" not in page.replace("http-equiv", "")
-    assert "do not know 'b'" in done.stderr or "'odd'" in done.stderr
+    assert done.stderr == "note: the embedded models do not know 'b', 'odd' and guess from the other words\n"
 
 
 def test_find_with_given_boxes(picture: Path, boxes: Path) -> None:
@@ -120,7 +131,7 @@ def test_scenes_and_evaluate(tmp_path: Path) -> None:
     [
         (("find", "missing.png", "x"), "there is no picture"),
         (("find", "{picture}", "x", "--recipe", "nonsense"), "there is no recipe called 'nonsense'"),
-        (("find", "{picture}", "x", "--models", "no-such/model"), "no model hub can be reached"),
+        (("find", "{picture}", "x", "--models", "no-such/model"), "not to be had from the model hub"),
         (("find", "{picture}", "x", "--dtype", "int3"), "there is no dtype"),
         (("find", "{picture}", "x", "--device", "cuda:77"), "the device 'cuda:77' is not there"),
         (("find", "{picture}", " "), "is empty"),
@@ -128,6 +139,9 @@ def test_scenes_and_evaluate(tmp_path: Path) -> None:
         (("find", "{picture}", "x", "--recipe", "crop", "--out", "/dev/null/x.png"), "cannot be written"),
         (("label", "{picture}", "--labels", "a"), "no region is named"),
         (("label", "{picture}", "--labels", "a", "--point", "1;2"), "is no point"),
+        (("find", "{picture}", "x", "--models", ""), "'' names no model"),
+        (("evaluate", "scenes", "--limit", "1", "--out", "{picture}"), "is no file of results"),
+        (("mark", "{picture}", "--style", "P", "--out", "x.png", "--boxes", "none.json"), "there is no region to mark"),
         (("mark", "{picture}", "--style", "Z9", "--out", "x.png", "--point", "1,1"), "there is no visual prompt"),
         (("evaluate", "imagenet"), "there is no benchmark"),
         (("evaluate", "scenes", "--data", "nowhere"), "holds no scenes"),
@@ -155,7 +169,64 @@ def test_recipes_and_doctor() -> None:
     assert "fgvp" in fovea("recipes").stdout
     done = fovea("doctor")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "they load and answer" in done.stdout
+    for name in ("mini", "mini-vit", "mini-ensemble"):
+        assert f"embedded models {name}: they load and answer" in done.stdout
+
+
+def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    version = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package == "torch" else version(package))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(typer.Exit) as caught:
+        doctor.run()
+    assert caught.value.exit_code == 1
+    assert capsys.readouterr().err == "problem: torch is missing: pip install torch\n"
+
+
+def test_mark_draws_all_regions_at_once(
+    picture: Path, boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def counted(picture: Picture, regions: Regions, *rest: Any) -> np.ndarray:
+        counts.append(len(regions))
+        return render(picture, regions, *rest)
+
+    monkeypatch.setattr("fovea.marks.render", counted)
+    mark.run(picture, "C1", tmp_path / "whole.png", boxes)
+    number = len(compose(SEED).things)
+    assert counts == [number]
+    whole = [Image.open(tmp_path / f"whole-{index}.png").tobytes() for index in range(number)]
+    # Large pictures go in slices, which cannot be seen.
+    monkeypatch.setattr(mark, "_PIXELS", 2 * 256 * 256)
+    mark.run(picture, "C1", tmp_path / "part.png", boxes)
+    assert max(counts[1:]) == 2
+    assert [Image.open(tmp_path / f"part-{index}.png").tobytes() for index in range(number)] == whole
+
+
+def test_all_data_is_measured_without_a_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int | None] = []
+
+    def read(_: Path, limit: int | None) -> list[Example]:
+        limits.append(limit)
+        raise DataError("seen")
+
+    monkeypatch.setattr("fovea.evaluation.examples.read_examples", read)
+    for given in ({}, {"limit": 7}):
+        with pytest.raises(DataError, match="seen"):
+            evaluate.run("scenes", folder, **given)
+    assert limits == [None, 7]
+
+
+def test_weights_belong_to_an_experiment(tmp_path: Path) -> None:
+    for name in ("clip", "sam"):
+        shutil.copytree(MINIS / {"clip": "mini-clip", "sam": "mini-sam"}[name], tmp_path / name)
+    known = [evaluate._weights(str(tmp_path), proposals) for proposals in ("ground-truth", "grid")]
+    (tmp_path / "sam" / "model.safetensors").write_bytes(b"other")
+    assert evaluate._weights(str(tmp_path), "ground-truth") == known[0]
+    assert evaluate._weights(str(tmp_path), "grid") != known[1]
+    (tmp_path / "clip" / "model.safetensors").write_bytes(b"other")
+    assert evaluate._weights(str(tmp_path), "ground-truth") != known[0]
 
 
 def test_train_shows_its_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from fovea.answers import ScoreMatrix
 from fovea.cache import FeatureCache
 from fovea.errors import DataError
-from fovea.evaluation.examples import Example, Query, composed_examples, read_examples
+from fovea.evaluation.examples import Example, Query, composed_examples, fingerprint, read_examples
 from fovea.evaluation.grounding import evaluate_grounding, summarise
 from fovea.grounder import Grounder
 from fovea.pictures import Picture
@@ -79,7 +80,7 @@ def test_a_stopped_run_goes_on(examples: list[Example], tmp_path: Path) -> None:
     complete = evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth", out)
     whole = out.read_text()
     lines = whole.splitlines(keepends=True)
-    out.write_text("".join(lines[:2]) + lines[2][:30])
+    out.write_text("".join(lines[:3]) + lines[3][:30])
     scorer = Oracle(examples)
     assert evaluate_grounding(grounder(scorer), examples, "ground-truth", out) == complete
     assert scorer.calls == 2
@@ -92,6 +93,56 @@ def test_results_of_other_models_are_not_continued(examples: list[Example], tmp_
     other = Grounder("other", "none", Oracle(examples), lambda: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(DataError, match="recipe oracle"):
         evaluate_grounding(other, examples, "ground-truth", out)
+
+
+def test_results_of_other_experiments_are_not_continued(examples: list[Example], tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    held = {"data": "one", "weights": "ab"}
+    evaluate_grounding(grounder(Oracle(examples)), examples[:1], "ground-truth", out, experiment=held)
+    whole = out.read_text()
+    for field, other in (("data", {**held, "data": "two"}), ("weights", {"data": "one"})):
+        with pytest.raises(DataError, match=f"holds results of {field} "):
+            evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth", out, experiment=other)
+    with pytest.raises(DataError, match="proposals ground-truth, these would be of sam-boxes"):
+        evaluate_grounding(grounder(Oracle(examples)), examples, "sam-boxes", out, experiment=held)
+    assert out.read_text() == whole
+    scorer = Oracle(examples)
+    evaluate_grounding(grounder(scorer), examples, "ground-truth", out, experiment=held)
+    assert scorer.calls == 3
+
+
+def test_a_run_that_never_began_binds_nobody(examples: list[Example], tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    with pytest.raises(DataError, match="no proposals called"):
+        evaluate_grounding(grounder(Oracle(examples)), examples, "magic", out)
+    assert evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth", out)
+    assert json.loads(out.read_text().splitlines()[0])["experiment"]["proposals"] == "ground-truth"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my notes\nof today\n",
+        "my notes",
+        '{"a": 1}',
+        "[]",
+        "3\n",
+        '[{"key": "1"}]\n',
+        "\x00\xff",
+        '{"experiment": {}}\nmy notes\n{"experiment": {}}\n',
+    ],
+)
+def test_files_of_others_are_left_alone(examples: list[Example], tmp_path: Path, text: str) -> None:
+    out = tmp_path / "notes.txt"
+    out.write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match="is no file of results"):
+        evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth", out)
+    assert out.read_bytes() == text.encode("latin-1")
+
+
+def test_a_folder_receives_no_results(examples: list[Example], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no file of results"):
+        evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth", tmp_path)
 
 
 def test_unknown_proposals_are_an_error(examples: list[Example]) -> None:
@@ -114,6 +165,32 @@ def test_broken_scenes_are_one_clear_error(tmp_path: Path) -> None:
         read_examples(tmp_path)
     (tmp_path / "refs.jsonl").write_text("{")
     (tmp_path / "instances.json").write_text("{}")
+    with pytest.raises(DataError, match="are broken"):
+        read_examples(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["images", "annotations", "id", "bbox", "image_id", "segmentation", "width", "row"])
+def test_incomplete_scenes_are_one_clear_error(tmp_path: Path, lost: str) -> None:
+    write_scenes(tmp_path, 1, 1_000_020)
+    path = tmp_path / "instances.json"
+    instances = json.loads(path.read_text())
+    whole = fingerprint(tmp_path)
+    if lost == "row":
+        instances["annotations"] = []
+    else:
+        for part in (instances, instances["images"][0], instances["annotations"][0]):
+            part.pop(lost, None)
+    path.write_text(json.dumps(instances))
+    with pytest.raises(DataError, match="are broken") as caught:
+        read_examples(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert fingerprint(tmp_path) != whole
+
+
+@pytest.mark.parametrize("instances", ["[]", "3", '{"images": 1, "annotations": [2]}', '{"annotations": [{}]}'])
+def test_other_documents_are_one_clear_error(tmp_path: Path, instances: str) -> None:
+    write_scenes(tmp_path, 1, 1_000_020)
+    (tmp_path / "instances.json").write_text(instances)
     with pytest.raises(DataError, match="are broken"):
         read_examples(tmp_path)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,16 +15,22 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
-from fovea.backbones.sources import check_complete, not_found
-from fovea.errors import CheckpointError
+from fovea.backbones.sources import check_complete, not_loaded
+from fovea.errors import CheckpointError, ExpressionError
 from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig
 
 #: Mean and deviation of CLIP's pixels on the scale 0..1, where a model states none of its own.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-# Pictures in one forward pass: enough to keep a machine busy, little enough for its memory.
+# Pictures and texts in one forward pass: enough to keep a machine busy, little enough for its memory.
 _CHUNK = 32
+_TEXTS = 256
+
+_logger = logging.getLogger(__name__)
+
+# Numbers the encoders of a process: the id of a freed object comes again.
+_loads = itertools.count()
 
 
 class _Towers(Protocol):
@@ -77,6 +85,7 @@ class ClipEncoder:
         logit_scale: temperature that multiplies cosines, as trained.
         mean: of its pixels, on the scale 0..1.
         std: deviation likewise.
+        context_length: most tokens that its text tower reads; the tokenizer may state fewer.
         pads_texts: whether texts are padded to the full length, as SigLIP was trained; for the others padding behind
             the end token changes nothing.
     """
@@ -92,6 +101,7 @@ class ClipEncoder:
         logit_scale: float,
         mean: Sequence[float] = CLIP_MEAN,
         std: Sequence[float] = CLIP_STD,
+        context_length: int = 10_000,
         pads_texts: bool = False,
     ) -> None:
         self._model = model.eval().requires_grad_(False)
@@ -105,12 +115,10 @@ class ClipEncoder:
         first = next(model.parameters())
         self._device, self._dtype = first.device, first.dtype
         self._padding = "max_length" if pads_texts else "longest"
-        self.context_length = min(int(tokenizer.model_max_length), 10_000)
-
-    @property
-    def key(self) -> tuple[str, str, str, int]:
-        """Names the encoder in cache keys; differs between two loads of one name."""
-        return (self.name, str(self._device), str(self._dtype), id(self._model))
+        # A tokenizer that states no length says 1e30.
+        self.context_length = min(int(tokenizer.model_max_length), context_length)
+        #: Names the encoder in cache keys; differs between two loads of one name.
+        self.key = (name, str(self._device), str(self._dtype), next(_loads))
 
     def encode_pictures(self, pictures: np.ndarray) -> np.ndarray:
         """Embed pictures of the model's own size.
@@ -121,8 +129,7 @@ class ClipEncoder:
         Returns:
             ``(B, D)`` float32 of unit length.
         """
-        scaled = (pictures.astype(np.float32) / 255 - self.mean) / self.std
-        return self.encode_pixels(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
+        return self._embed(map(self._normalised, _chunks(pictures)))
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """Embed pixels that are already normalised.
@@ -133,10 +140,7 @@ class ClipEncoder:
         Returns:
             ``(B, D)`` float32 of unit length.
         """
-        chunks = [pixels[start : start + _CHUNK] for start in range(0, len(pixels), _CHUNK)]
-        with torch.inference_mode():
-            embedded = [self._towers.pictures(self._tensor(chunk)) for chunk in chunks]
-        return _unit(embedded)
+        return self._embed(_chunks(pixels))
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts.
@@ -148,22 +152,12 @@ class ClipEncoder:
             ``(T, D)`` float32 of unit length.
 
         Raises:
-            CheckpointError: a text is longer than the model can read.
+            ExpressionError: a text is longer than the model can read.
         """
-        if not texts:
-            return _unit([])
-        tokens = self._tokenizer(
-            list(texts), padding=self._padding, max_length=self.context_length, return_tensors="pt"
-        )
-        if tokens["input_ids"].shape[1] > self.context_length:
-            longest = max(texts, key=len)
-            raise CheckpointError(
-                f"{self.name} reads at most {self.context_length} tokens and this text is longer: {longest[:60]!r}",
-                "use a shorter expression",
-            )
-        kept = {key: tokens[key].to(self._device) for key in ("input_ids", "attention_mask") if key in tokens}
+        # All are read before the first is embedded: a text that is too long should be refused at once.
+        tokens = [self._tokens(texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS)]
         with torch.inference_mode():
-            return _unit([self._towers.texts(kept)])
+            return _unit([self._towers.texts(chunk) for chunk in tokens])
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model has no token for; always empty for models with subword vocabularies."""
@@ -175,8 +169,29 @@ class ClipEncoder:
         spans = zip(encoding.ids, encoding.offsets, strict=True)
         return [text[start:end] for id_, (start, end) in spans if id_ == unknown]
 
-    def _tensor(self, pixels: np.ndarray) -> Tensor:
-        return torch.from_numpy(pixels).to(self._device, self._dtype)
+    def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Token ids of one chunk, padded to one length."""
+        rows = self._tokenizer(list(texts), padding=self._padding, max_length=self.context_length)
+        if max(map(len, rows["input_ids"])) > self.context_length:
+            longest = max(texts, key=lambda text: len(self._tokenizer(text)["input_ids"]))
+            raise ExpressionError(
+                f"{self.name} reads at most {self.context_length} tokens and this text is longer: {longest[:60]!r}",
+                "use a shorter expression",
+            )
+        return {key: torch.tensor(rows[key]).to(self._device) for key in ("input_ids", "attention_mask") if key in rows}
+
+    def _normalised(self, pictures: np.ndarray) -> np.ndarray:
+        scaled = (pictures.astype(np.float32) / 255 - self.mean) / self.std
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+    def _embed(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():
+            pixels = (torch.from_numpy(chunk).to(self._device, self._dtype) for chunk in chunks)
+            return _unit([self._towers.pictures(one) for one in pixels])
+
+
+def _chunks(pictures: np.ndarray) -> Iterator[np.ndarray]:
+    return (pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK))
 
 
 def _unit(embedded: Sequence[Tensor]) -> np.ndarray:
@@ -206,7 +221,7 @@ def load_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch.float
         raise
     except Exception as error:
         # transformers, safetensors and the hub client fail in a hundred ways; users need one line.
-        raise not_found(source, error) from error
+        raise not_loaded(source, error) from error
 
 
 def load_clip_resnet(directory: Path) -> ClipResnet:
@@ -227,6 +242,7 @@ def _load_resnet(directory: Path, device: str, dtype: torch.dtype) -> ClipEncode
         name=directory.name,
         image_size=model.config.image_size,
         logit_scale=float(model.logit_scale.detach().float().exp()),
+        context_length=model.config.context_length,
     )
 
 
@@ -238,7 +254,7 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
     model, report = AutoModel.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
     )
-    check_complete(source, report["missing_keys"])
+    check_complete(source, report["missing_keys"], report["unexpected_keys"])
     model.to(device)
     mean, std = _pixel_statistics(source)
     return ClipEncoder(
@@ -250,17 +266,26 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
         logit_scale=float(model.logit_scale.detach().float().exp()),
         mean=mean,
         std=std,
+        context_length=getattr(config.text_config, "max_position_embeddings", 10_000),
         pads_texts=config.model_type.startswith("siglip"),
     )
 
 
 def _pixel_statistics(source: str) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and deviation from the preprocessor's configuration, read as plain data: no processor class is needed."""
+    # Transformers 5 writes the second, with the preprocessor inside.
+    settings = _settings(source, "preprocessor_config.json")
+    settings = settings or _settings(source, "processor_config.json").get("image_processor", {})
+    if not settings:
+        _logger.warning("%s does not say how pixels are normalised: CLIP's mean and deviation are used", source)
+    return settings.get("image_mean", CLIP_MEAN), settings.get("image_std", CLIP_STD)
+
+
+def _settings(source: str, name: str) -> dict[str, Any]:
+    """A configuration file of a model; empty where there is none."""
     from transformers.utils import cached_file
 
     try:
-        path = cached_file(source, "preprocessor_config.json")
-        settings = json.loads(Path(str(path)).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        settings = {}
-    return settings.get("image_mean", CLIP_MEAN), settings.get("image_std", CLIP_STD)
+        return dict(json.loads(Path(str(cached_file(source, name))).read_text(encoding="utf-8")))
+    except OSError:
+        return {}

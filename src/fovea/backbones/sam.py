@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,14 @@ from PIL import Image
 from torch import Tensor
 from transformers import SamConfig, SamModel
 
-from fovea.backbones.sources import check_complete, not_found
+from fovea.backbones.sources import check_complete, not_loaded
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
 from fovea.pictures import Picture
 
 #: Mean and deviation of ImageNet's pixels on the scale 0..255, as SAM was trained with.
-_MEAN = (123.675, 116.28, 103.53)
-_STD = (58.395, 57.12, 57.375)
+SAM_MEAN = (123.675, 116.28, 103.53)
+SAM_STD = (58.395, 57.12, 57.375)
 
 #: Which of SAM's masks to take. ``single`` asks for the one made for clear prompts; the others ask for three and take
 #: the first, the last, or the one that SAM itself thinks best.
@@ -32,6 +33,10 @@ _CHUNK = 64
 
 # Most pixels of logits that are brought to the picture's size at once: 16 MiB of float32, about what caches hold.
 _PIXELS = 2**22
+
+
+# Numbers the segmenters of a process: the id of a freed object comes again.
+_loads = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +101,7 @@ class SamSegmenter:
     """A frozen SAM. Safe to share between threads: it keeps no state between calls.
 
     Args:
-        model: the network.
+        model: the network; its picture encoder may be of any type, the rest is float32.
         name: how results name it.
     """
 
@@ -104,13 +109,10 @@ class SamSegmenter:
         self._model = model.eval().requires_grad_(False)
         self.name = name
         self.image_size: int = model.config.vision_config.image_size
-        first = next(model.parameters())
+        first = next(model.vision_encoder.parameters())
         self._device, self._dtype = first.device, first.dtype
-
-    @property
-    def key(self) -> tuple[str, str, str, int]:
-        """Names the segmenter in cache keys; differs between two loads of one name."""
-        return (self.name, str(self._device), str(self._dtype), id(self._model))
+        #: Names the segmenter in cache keys; differs between two loads of one name.
+        self.key = (name, str(self._device), str(self._dtype), next(_loads))
 
     def embed(self, picture: Picture, cache: FeatureCache) -> Tensor:
         """The picture's embedding ``(1, C, g, g)``: one encoder pass per picture, kept in the cache."""
@@ -119,7 +121,7 @@ class SamSegmenter:
     def _encode(self, picture: Picture) -> Tensor:
         size = frame_size(picture.size, self.image_size)
         pixels = torch.from_numpy(np.array(picture.image.resize(size, Image.Resampling.BILINEAR), np.float32))
-        pixels = (pixels - torch.tensor(_MEAN)) / torch.tensor(_STD)
+        pixels = (pixels - torch.tensor(SAM_MEAN)) / torch.tensor(SAM_STD)
         padded = F.pad(pixels.permute(2, 0, 1), (0, self.image_size - size[0], 0, self.image_size - size[1]))
         with torch.inference_mode():
             embedding: Tensor = self._model.vision_encoder(padded[None].to(self._device, self._dtype)).last_hidden_state
@@ -155,7 +157,8 @@ class SamSegmenter:
             return
         frame = np.array(frame_size(size, self.image_size)) / np.array(size)
         scaled = torch.from_numpy((prompts * np.tile(frame, prompts.shape[1] // 2)).astype(np.float32))
-        for part in scaled.to(self._device, self._dtype).split(chunk):
+        embedding = embedding.float()
+        for part in scaled.to(self._device).split(chunk):
             given: dict[str, Any] = (
                 {"input_boxes": part[None]} if boxes is not None else {"input_points": part[None, :, None]}
             )
@@ -181,7 +184,8 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     Args:
         source: a directory or a hub name.
         device: a torch device.
-        dtype: of the weights and of the arithmetic.
+        dtype: of the picture encoder. Prompts are encoded and decoded in float32: they are pixels, of which bfloat16
+            knows only every fourth from 512 on, and the cost is small.
 
     Raises:
         CheckpointError: it cannot be found, is no SAM, or lacks weights.
@@ -193,12 +197,13 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         # The original network normalises its decoder with torch's default epsilon; transformers defaults to another.
         config.mask_decoder_config.layer_norm_eps = 1e-5
         model, report = SamModel.from_pretrained(
-            source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-        check_complete(source, report["missing_keys"])
+        check_complete(source, report["missing_keys"], report["unexpected_keys"])
+        model.vision_encoder.to(dtype)
         model.to(device)
     except CheckpointError:
         raise
     except Exception as error:
-        raise not_found(source, error) from error
+        raise not_loaded(source, error) from error
     return SamSegmenter(model, Path(source).name if Path(source).is_dir() else source)

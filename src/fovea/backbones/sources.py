@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fovea.errors import CheckpointError
+
+_logger = logging.getLogger(__name__)
 
 #: Where the embedded weights live.
 MINIS = Path(__file__).parents[1] / "minis"
@@ -54,13 +58,18 @@ def resolve_models(models: str) -> ModelSources:
             named comes from ``photo-small``.
 
     Raises:
-        CheckpointError: two segmenters are named.
+        CheckpointError: nothing is named, or two segmenters.
     """
     if models in PRESETS:
         return PRESETS[models]
+    items = [part.strip() for part in models.split(",") if part.strip()]
+    if not items:
+        raise CheckpointError(
+            f"{models!r} names no model", f"known are {', '.join(PRESETS)}, directories and hub names"
+        )
     clips: list[str] = []
     sams: list[str] = []
-    for item in filter(None, (part.strip() for part in models.split(","))):
+    for item in items:
         folder = Path(item)
         if (folder / "clip").is_dir():
             clips.append(str(folder / "clip"))
@@ -82,25 +91,61 @@ def _is_sam(item: str) -> bool:
     return item.rsplit("/", 1)[-1].startswith("sam")
 
 
-def check_complete(source: str, missing: Iterable[str]) -> None:
+def fingerprint(source: str) -> str:
+    """Names the very weights and settings of a model, whatever its directory is called.
+
+    Returns:
+        The hub's own revision, or a hash of the weights and settings in a directory; ``unknown`` for a model that
+        cannot be had.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return _revision(source)
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".json"):
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def _revision(name: str) -> str:
+    from transformers.utils import cached_file
+
+    try:
+        config = cached_file(name, "config.json")
+    except OSError:
+        return "unknown"
+    # The cache keeps every revision in a folder of its name.
+    return "unknown" if config is None else Path(config).parent.name
+
+
+def check_complete(source: str, missing: Iterable[str], unexpected: Iterable[str] = ()) -> None:
     """Refuse a checkpoint that lacks weights: transformers would go on with random ones in their place.
+
+    Weights that the model has no place for only bring a warning: checkpoints of larger models hold them.
 
     Raises:
         CheckpointError: weights are missing.
     """
-    names = sorted(missing)
-    if names:
+    lacking, needless = sorted(missing), sorted(unexpected)
+    if lacking:
         raise CheckpointError(
-            f"{source} lacks {len(names)} weights of the model, such as {names[0]}", "is it the whole model?"
+            f"{source} lacks {len(lacking)} weights of the model, such as {lacking[0]}", "is it the whole model?"
         )
+    if needless:
+        _logger.warning("%s holds %d weights that are not used, such as %s", source, len(needless), needless[0])
 
 
-def not_found(source: str, error: Exception) -> CheckpointError:
-    """The one error for a model that cannot be had, whatever the library says about it."""
+def not_loaded(source: str, error: Exception) -> CheckpointError:
+    """The one error for a model that cannot be had, with the first line of what the library says about it."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
     if Path(source).is_dir():
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         return CheckpointError(f"the model in {source} cannot be loaded: {reason}", "is the directory complete?")
-    return CheckpointError(
-        f"the model {source} is not on this machine and no model hub can be reached",
-        "download it elsewhere and pass its directory to --models, or use --models mini",
-    )
+    # What transformers says when a lookup on the hub fails; the rest happens to models that are here.
+    if isinstance(error, OSError):
+        return CheckpointError(
+            f"the model {source} is not on this machine and not to be had from the model hub: {reason}",
+            "check the name, or pass a directory to --models, or use --models mini",
+        )
+    return CheckpointError(f"the model {source} cannot be loaded: {reason}", "try a smaller one, or --models mini")

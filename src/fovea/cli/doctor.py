@@ -41,14 +41,11 @@ def run() -> None:
         typer.echo(
             f"  {package} {found}" if found else f'  {package} not installed (optional): pip install "fovea[{extra}]"'
         )
-    import torch
-
-    devices = ["cpu"] + [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    typer.echo(f"  devices: {', '.join(devices)}; {torch.get_num_threads()} threads")
-    problems += _check_minis()
-    for preset in (one for one in PRESETS.values() if not one.embedded):
-        missing = [name for name in (*preset.clips, preset.sam) if not _cached(name)]
-        typer.echo(f"  models {preset.name}: " + (f"not downloaded: {', '.join(missing)}" if missing else "downloaded"))
+    if not problems:
+        # What follows needs all of them.
+        _show_devices()
+        problems = [problem for name, preset in PRESETS.items() if preset.embedded for problem in _check_mini(name)]
+        _show_downloads()
     if problems:
         for problem in problems:
             typer.echo(f"problem: {problem}", err=True)
@@ -56,22 +53,37 @@ def run() -> None:
     typer.echo("everything that fovea needs is here")
 
 
-def _check_minis() -> list[str]:
-    """Load the embedded models and ask them one question."""
+def _show_devices() -> None:
+    import torch
+
+    devices = ["cpu"] + [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    typer.echo(f"  devices: {', '.join(devices)}; {torch.get_num_threads()} threads")
+
+
+def _check_mini(name: str) -> list[str]:
+    """Load embedded models and ask them one question; returns what is wrong."""
     import numpy as np
 
     from fovea.errors import FoveaError
     from fovea.recipes import load
 
     try:
-        grounder = load("fgvp", "mini", device="cpu")
+        grounder = load("fgvp", name, device="cpu")
         picture = np.zeros((64, 64, 3), np.uint8)
         picture[16:48, 16:48] = 255
         grounder.find(picture, "the object", boxes=[[16, 16, 48, 48]])
     except FoveaError as error:
-        return [f"the embedded models do not work: {error}"]
-    typer.echo("  embedded models: they load and answer")
+        return [f"the embedded models {name} do not work: {error}"]
+    typer.echo(f"  embedded models {name}: they load and answer")
     return []
+
+
+def _show_downloads() -> None:
+    from fovea.backbones.sources import PRESETS
+
+    for preset in (one for one in PRESETS.values() if not one.embedded):
+        missing = [name for name in (*preset.clips, preset.sam) if not _cached(name)]
+        typer.echo(f"  models {preset.name}: " + (f"not downloaded: {', '.join(missing)}" if missing else "downloaded"))
 
 
 def _cached(name: str) -> bool:

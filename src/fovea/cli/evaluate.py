@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fovea.cli.options import DeviceOption, DtypeOption, JsonOption, ModelsOption, RecipeOption
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fovea.evaluation.examples import Example
+
 NAME = "evaluate"
+
+# Scenes that are composed where no number is given.
+_COMPOSED = 500
 
 
 def run(
@@ -27,7 +35,15 @@ def run(
     recipe: RecipeOption = "fgvp",
     proposals: Annotated[str, typer.Option("--proposals", help="ground-truth, sam-boxes or grid.")] = "ground-truth",
     models: ModelsOption = "mini",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Pictures.")] = 500,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            min=1,
+            help=f"Pictures; by default all of --data, or {_COMPOSED} composed ones.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="First scene, where they are composed on the fly.")
     ] = 1_000_000,
@@ -39,7 +55,7 @@ def run(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="One JSON line per expression; a stopped run goes on from it.",
+            help="One JSON line per picture; a stopped run goes on from it.",
             show_default=False,
         ),
     ] = None,
@@ -50,21 +66,42 @@ def run(
     """Measure how often the right region is found, by kind of expression, beside chance."""
     from fovea.cli.progress import progress
     from fovea.errors import DataError
-    from fovea.evaluation.examples import composed_examples, read_examples
     from fovea.evaluation.grounding import evaluate_grounding, summarise
     from fovea.recipes import load
 
     if benchmark != "scenes":
         raise DataError(f"there is no benchmark called {benchmark!r}", "known is: scenes")
-    examples = read_examples(data, limit) if data is not None else composed_examples(seed, limit, names)
+    examples, origin = _examples(data, limit, seed, names)
     grounder = load(recipe, models, device=device, dtype=dtype)
+    experiment = {"benchmark": benchmark, "data": origin, "dtype": dtype}
+    if out is not None:
+        experiment["weights"] = _weights(models, proposals)
     with progress("pictures", len(examples)) as advance:
-        rows = evaluate_grounding(grounder, examples, proposals, out, advance)
+        rows = evaluate_grounding(grounder, examples, proposals, out, advance, experiment)
     result = summarise(benchmark, grounder.recipe, grounder.models, rows, proposals)
     if as_json:
         typer.echo(json.dumps(result))
         return
     _print(result)
+
+
+def _examples(data: Path | None, limit: int | None, seed: int, names: str) -> tuple[Sequence[Example], str]:
+    """The pictures, and what tells them from others."""
+    from fovea.evaluation.examples import composed_examples, fingerprint, read_examples
+
+    if data is not None:
+        return read_examples(data, limit), fingerprint(data)
+    # Every composed scene is named by its seed, so the first seed and the number need no mention.
+    return composed_examples(seed, limit or _COMPOSED, names), f"composed, names {names}"
+
+
+def _weights(models: str, proposals: str) -> str:
+    """What tells the models from others of the same name; annotated regions need no segmenter."""
+    from fovea.backbones.sources import fingerprint, resolve_models
+
+    sources = resolve_models(models)
+    used = sources.clips if proposals == "ground-truth" else (*sources.clips, sources.sam)
+    return " ".join(map(fingerprint, used))
 
 
 def _print(result: dict) -> None:

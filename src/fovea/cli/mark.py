@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fovea.cli.options import BoxesOption, DeviceOption, MaskOption, ModelsOption, PictureArgument, PointOption
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fovea.marks import MarkOptions
+    from fovea.marks.styles import MarkStyle
+    from fovea.pictures import Picture
+    from fovea.regions import Regions
+
 NAME = "mark"
+
+# Most pixels that are drawn at once: marking works on several bytes for each.
+_PIXELS = 2**24
 
 
 def run(
@@ -30,12 +42,9 @@ def run(
     device: DeviceOption = "auto",
 ) -> None:
     """Draw a visual prompt on a picture; several regions give several files, numbered."""
-    from PIL import Image
-
     from fovea.cli.regions_input import named_regions
-    from fovea.exports.overlay import to_bytes
-    from fovea.files import write_atomically
-    from fovea.marks import MarkOptions, parse_style, render
+    from fovea.errors import RegionError
+    from fovea.marks import MarkOptions, parse_style
     from fovea.pictures import open_picture
     from fovea.recipes import load_proposer
 
@@ -43,12 +52,33 @@ def run(
     opened = open_picture(picture)
     grounder = load_proposer(chosen.needs_masks, models, device=device)
     regions = named_regions(opened, grounder, boxes, mask, point, False)
-    options = MarkOptions(blur_sigma=blur)
-    for index in range(len(regions)):
-        one = regions.select([index])
-        x1, y1, x2, y2 = one.boxes[0]
-        size = (max(1, round(x2 - x1)), max(1, round(y2 - y1))) if chosen.cropped else opened.size
-        marked = render(opened, one, chosen, size, options)[0]
+    if not len(regions):
+        raise RegionError("there is no region to mark", "name one with --boxes, --mask or --point")
+    for index, marked in enumerate(_marked(opened, regions, chosen, MarkOptions(blur_sigma=blur))):
         path = out if len(regions) == 1 else out.with_stem(f"{out.stem}-{index}")
-        write_atomically(path, to_bytes(Image.fromarray(marked), path.suffix))
+        _write(marked, path)
         typer.echo(f"wrote {path}")
+
+
+def _marked(picture: Picture, regions: Regions, style: MarkStyle, options: MarkOptions) -> Iterator[np.ndarray]:
+    """One picture per region, as large as the picture, or for crops as the region."""
+    from fovea.marks.direct import Canvas, render
+
+    if style.cropped:
+        for index, (x1, y1, x2, y2) in enumerate(regions.boxes.tolist()):
+            size = (max(1, round(x2 - x1)), max(1, round(y2 - y1)))
+            yield from render(picture, regions.select([index]), style, size, options)
+        return
+    canvas, indices = Canvas(picture, picture.size, options), range(len(regions))
+    together = max(1, _PIXELS // (picture.width * picture.height))
+    for start in indices[::together]:
+        yield from canvas.draw(regions.select(indices[start : start + together]), style)
+
+
+def _write(pixels: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    from fovea.exports.overlay import to_bytes
+    from fovea.files import write_atomically
+
+    write_atomically(path, to_bytes(Image.fromarray(pixels), path.suffix))

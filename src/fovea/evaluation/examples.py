@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from typing import Any, overload
 
 import numpy as np
 
-from fovea.errors import DataError
+from fovea.errors import DataError, RegionError
 from fovea.pictures import PictureSource
 from fovea.regions import Regions, rle_from_json
 from fovea.scenes.export import glyphs_named
 from fovea.scenes.scene import compose
+
+_MEND = "write some with: fovea scenes DIR"
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,35 @@ def read_examples(directory: Path, limit: int | None = None) -> Sequence[Example
     Raises:
         DataError: a file is missing or broken.
     """
+    refs, instances = _annotations(directory)
     try:
-        lines = [json.loads(line) for line in (directory / "refs.jsonl").read_text(encoding="utf-8").splitlines()]
-        instances = json.loads((directory / "instances.json").read_text(encoding="utf-8"))
+        lines = [json.loads(line) for line in refs.splitlines()]
+        return _examples(directory, lines, json.loads(instances), limit)
+    except (KeyError, IndexError) as error:
+        raise DataError(f"the annotations in {directory} are broken: they lack {error}", _MEND) from error
+    except (TypeError, ValueError, AttributeError, RegionError) as error:
+        raise DataError(f"the annotations in {directory} are broken: {error}", _MEND) from error
+
+
+def fingerprint(directory: Path) -> str:
+    """A hash of the annotations that :func:`read_examples` reads.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    return hashlib.blake2b(b"|".join(_annotations(directory)), digest_size=16).hexdigest()
+
+
+def _annotations(directory: Path) -> tuple[bytes, bytes]:
+    try:
+        return (directory / "refs.jsonl").read_bytes(), (directory / "instances.json").read_bytes()
     except OSError as error:
-        raise DataError(f"{directory} holds no scenes", "write some with: fovea scenes DIR") from error
-    except ValueError as error:
-        raise DataError(f"the annotations in {directory} are broken: {error}") from error
+        raise DataError(f"{directory} holds no scenes", _MEND) from error
+
+
+def _examples(
+    directory: Path, lines: list[dict[str, Any]], instances: dict[str, Any], limit: int | None
+) -> list[Example]:
     annotations: dict[int, list[dict[str, Any]]] = {}
     for row in instances["annotations"]:
         annotations.setdefault(row["image_id"], []).append(row)

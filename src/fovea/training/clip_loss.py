@@ -9,23 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
 from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL
 from fovea.training.loop import Batch
 
 #: How many names and colours there are to tell apart.
 CLASSES = {"names": len(NAMES), "colours": len(COLOURS)}
 
-#: Mean and deviation of CLIP's pixels, on the scale 0..1.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-
 
 def normalise(pixels: Tensor) -> Tensor:
     """``(B, S, S, 3)`` uint8 to ``(B, 3, S, S)`` float32 as CLIP expects it, channels last in memory."""
-    scaled = (pixels.float() / 255 - pixels.new_tensor(MEAN, dtype=torch.float32)) / pixels.new_tensor(
-        STD, dtype=torch.float32
-    )
-    return scaled.permute(0, 3, 1, 2)
+    mean, std = (pixels.new_tensor(value, dtype=torch.float32) for value in (CLIP_MEAN, CLIP_STD))
+    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
 def unit(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:

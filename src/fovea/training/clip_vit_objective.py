@@ -7,6 +7,7 @@ and stays as it is; the labels of scenes are learnt at the same time.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import CLIPConfig, CLIPModel
 
-from fovea.backbones.clip import load_clip_resnet
+from fovea.backbones.clip import CLIP_MEAN, CLIP_STD, load_clip_resnet
 from fovea.backbones.sources import MINIS
 from fovea.networks.clip_resnet import ClipResnetConfig, hugging_face_text_tower
 from fovea.training.clip_loss import CLASSES, TowerOutput, clip_loss, normalise, unit
@@ -146,3 +147,5 @@ class ClipVitObjective:
         clip.load_state_dict({k.removeprefix("clip."): v for k, v in state.items() if k.startswith("clip.")})
         clip.half().save_pretrained(directory)
         save_tokenizer(directory)
+        pixels = {"image_mean": CLIP_MEAN, "image_std": CLIP_STD}
+        (directory / "preprocessor_config.json").write_text(json.dumps(pixels), encoding="utf-8")

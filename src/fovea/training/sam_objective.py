@@ -11,13 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import SamConfig, SamModel
 
+from fovea.backbones.sam import SAM_MEAN, SAM_STD
 from fovea.training.loop import Batch
 from fovea.training.sam_scenes import NOWHERE, SamScenes
 from fovea.training.settings import TrainSettings
-
-#: Mean and deviation of ImageNet's pixels, on the scale 0..255.
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
 
 
 def mini_config() -> SamConfig:
@@ -96,7 +93,7 @@ class _Prompted(nn.Module):
         self.sam = sam
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        mean, std = (batch["pixels"].new_tensor(value, dtype=torch.float32) for value in (MEAN, STD))
+        mean, std = (batch["pixels"].new_tensor(value, dtype=torch.float32) for value in (SAM_MEAN, SAM_STD))
         pixels = ((batch["pixels"].float() - mean) / std).permute(0, 3, 1, 2)
         inside = torch.arange(pixels.shape[-1], device=pixels.device)
         height, width = batch["valid"][:, :1, None], batch["valid"][:, 1:, None].transpose(1, 2)
