@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,6 +50,17 @@ def test_nothing_proposed_is_absent() -> None:
         )
     assert read_rows(empty, PROVENANCE) == []
     assert empty.over_regions().shape == (0, 2)
+
+
+def test_logits_that_are_not_finite_count_for_nothing() -> None:
+    nan, inf = float("nan"), float("inf")
+    table = matrix([[nan, nan, 0.0], [-inf, 1.0, inf], [nan, 1.0, -3.0]])
+    absent, second, third = read_columns(table, PROVENANCE, seconds=0)
+    assert (absent.status, absent.score, absent.box) == ("absent", 0.0, None)
+    assert (second.region, second.score) == (1, 0.5)
+    assert (third.region, third.score) == (0, pytest.approx(1 / (1 + np.exp(-3))))
+    documents = [part.to_json() for part in (absent, second, third, *read_rows(table, PROVENANCE))]
+    json.dumps(documents, allow_nan=False)
 
 
 def test_a_low_share_is_absent_on_request() -> None:

@@ -72,6 +72,28 @@ def test_sixteen_bits_are_scaled() -> None:
     assert open_picture(encoded(Image.fromarray(values))).pixels[0, :, 0].tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([0, 0.5, 1], np.float32, [0, 128, 255]),
+        ([0, 1.5, 255], np.float32, [0, 2, 255]),
+        ([0, 25700, 65535], np.float32, [0, 100, 255]),
+        ([0, 1, 255], np.int32, [0, 1, 255]),
+        ([0, 257, 514], np.int32, [0, 1, 2]),
+    ],
+)
+def test_pictures_of_32_bits_do_not_say_their_range(values: list, kind: type, expected: list) -> None:
+    image = Image.fromarray(np.array([values], kind))
+    assert open_picture(image).pixels[0, :, 0].tolist() == expected
+    assert open_picture(encoded(image, "TIFF")).pixels[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("value", [-1, 70_000, float("nan"), float("inf")])
+def test_ranges_that_make_no_sense(value: float) -> None:
+    with pytest.raises(PictureError, match="holds values from"):
+        open_picture(Image.fromarray(np.array([[0.5, value]], np.float32)))
+
+
 def test_transparency_lies_on_white() -> None:
     image = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     image.putpixel((1, 0), (255, 0, 0, 255))

@@ -130,10 +130,91 @@ def test_select_keeps_rows_together() -> None:
     assert len(regions.select([])) == 0
 
 
-@pytest.mark.parametrize("data", [{}, {"size": [1, 2]}, {"size": "ab", "counts": "x"}, {"size": [0, 2], "counts": [0]}])
+@pytest.mark.parametrize("chosen", [[False, True, False], np.array([False, True, False])])
+def test_select_takes_one_boolean_per_region(chosen: object) -> None:
+    regions = Regions.from_boxes([[0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]], (4, 4))
+    assert regions.select(chosen).boxes.tolist() == [[0, 0, 2, 2]]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("chosen", [[True, False], [0.0, 1.0], np.zeros((1, 1), int), ["a"]])
+def test_what_cannot_select(chosen: object) -> None:
+    regions = Regions.from_boxes([[0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]], (4, 4))
+    with pytest.raises(RegionError, match="cannot be selected"):
+        regions.select(chosen)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("top", [1, 255])
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_masks_may_be_two_integers(top: int, kind: type) -> None:
+    plane = np.eye(4, dtype=bool)[None]
+    np.testing.assert_array_equal(Regions.from_masks(plane.astype(kind) * top).dense_masks(), plane)
+
+
+@pytest.mark.parametrize("plane", [[[-5.0, 3.0]], [[0.0, 1.0]], [[0, 7]], [[-1, 1]], [[0, 1, 255]], [["a", "b"]]])
+def test_soft_masks_and_logits_are_refused(plane: list) -> None:
+    with pytest.raises(RegionError, match="more than two values"):
+        Regions.from_masks(np.array([plane]))
+    with pytest.raises(RegionError, match="one size"):
+        Regions.from_masks([np.ones((2, 2)), np.ones((3, 3))])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"size": [1, 2]},
+        {"size": "ab", "counts": "x"},
+        {"size": [0, 2], "counts": [0]},
+        # Runs that leave pixels out, that are too many, or that only seem to fit.
+        {"size": [4, 4], "counts": [3]},
+        {"size": [4, 4], "counts": []},
+        {"size": [4, 4], "counts": [17]},
+        {"size": [4, 4], "counts": [20, -4]},
+        {"size": [4, 4], "counts": [2**32 + 16]},
+        {"size": [4, 4], "counts": [16.0]},
+        {"size": [4, 4], "counts": [[16]]},
+        {"size": [4, 4], "counts": [10**400]},
+        {"size": [10**400, 4], "counts": [16]},
+        {"size": [float("inf"), 4], "counts": [16]},
+        {"size": [4, 4], "counts": "3"},
+        {"size": [4, 4], "counts": ""},
+        {"size": [4, 4], "counts": "P"},
+        {"size": [4, 4], "counts": "PPPPPPPPPPPP0"},
+        {"size": [4, 4], "counts": "\x00"},
+        {"size": [4, 4], "counts": "ü"},
+        {"size": [2**20, 2**20], "counts": [2**40]},
+    ],
+)
 def test_broken_masks_are_one_clear_error(data: dict) -> None:
     with pytest.raises(RegionError, match="run-length"):
         rle_from_json(data)
+
+
+def test_masks_of_any_claimed_size_are_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Decoded, each of these would be 200 million pixels.
+    monkeypatch.delattr("fovea.regions.coco_mask.decode")
+    counts = [5, 10**7, 3, 7, 20_000 * 10_000 - 10**7 - 15]
+    for counted in (counts, rle_to_json(rle_from_json({"size": [20_000, 10_000], "counts": counts}))["counts"]):
+        document = {"size": [30, 20], "source": "x", "boxes": [[0, 0, 1, 1]]}
+        document["masks"] = [{"size": [20_000, 10_000], "counts": counted}]
+        with pytest.raises(RegionError, match="10000 x 20000 pixels, the picture 30 x 20"):
+            Regions.from_json(document)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"boxes": [[10**400, 0, 1, 1]]},
+        {"size": [float("inf"), 4]},
+        {"masks": 5},
+        {"scores": "high"},
+        {"boxes": json.loads("[" * 200 + "]" * 200)},
+    ],
+)
+def test_broken_documents_are_one_clear_error(part: dict) -> None:
+    with pytest.raises(RegionError) as caught:
+        Regions.from_json({"size": [4, 4], "source": "x", "boxes": [[0, 0, 1, 1]], **part})
+    assert "\n" not in str(caught.value)
 
 
 def test_uncompressed_masks_are_read() -> None:

@@ -11,12 +11,12 @@ from fovea.regions import Regions, Rle, rle_to_json
 
 
 def softmax(values: np.ndarray, axis: int) -> np.ndarray:
-    """Softmax in double precision; an empty axis stays empty."""
-    values = np.asarray(values, np.float64)
-    if values.shape[axis] == 0:
-        return values
-    powers = np.exp(values - values.max(axis=axis, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
+    """Softmax in double precision. Values that are not finite get no share; without any other, all shares are 0."""
+    values = np.where(np.isfinite(values), np.asarray(values, np.float64), -np.inf)
+    top = values.max(axis=axis, keepdims=True, initial=np.finfo(np.float64).min)
+    powers = np.exp(values - top)
+    total = powers.sum(axis=axis, keepdims=True)
+    return np.divide(powers, total, out=np.zeros_like(powers), where=total > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +34,11 @@ class ScoreMatrix:
     texts: tuple[str, ...]
 
     def over_regions(self) -> np.ndarray:
-        """``(R, T)`` float64: for every text, how the regions share it. Columns add up to 1."""
+        """``(R, T)`` float64, how the regions share every text. Columns add up to 1, or to 0 if no logit is finite."""
         return softmax(self.values, axis=0)
 
     def over_texts(self) -> np.ndarray:
-        """``(R, T)`` float64: for every region, how the texts share it. Rows add up to 1."""
+        """``(R, T)`` float64, how the texts share every region. Rows add up to 1, or to 0 if no logit is finite."""
         return softmax(self.values, axis=1)
 
 
@@ -67,7 +67,7 @@ class Answer:
 
     Attributes:
         expression: as the user wrote it.
-        status: ``found``, or ``absent`` where nothing was proposed or nothing fits well enough.
+        status: ``found``, or ``absent`` where nothing was proposed, could be scored or fits well enough.
         box: xyxy pixels of the upright picture, or None.
         mask: run-length encoded, of the picture's size, or None.
         score: share of the softmax over the proposals, 0..1; 0 when absent.
@@ -150,7 +150,8 @@ def read_columns(
         best = int(shares[:, column].argmax()) if len(matrix.regions) else None
         score = float(shares[best, column]) if best is not None else 0.0
         about = notes[column] if notes else ()
-        if best is None or score < min_score:
+        # Even a share among many is more than 0, unless no logit of the column is finite.
+        if best is None or score == 0 or score < min_score:
             answers.append(Answer(text, "absent", None, None, 0.0, None, seconds, provenance, about))
             continue
         box = tuple(map(float, matrix.regions.boxes[best]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
 
 from fovea.errors import DataError
@@ -11,6 +12,9 @@ from fovea.errors import DataError
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """Write a file beside its place and rename it, making folders on the way.
+
+    Links stay links: what they point to is written. An existing file keeps its mode. What exists but is no regular
+    file, such as ``/dev/stdout`` or a named pipe, cannot be replaced and is written to directly.
 
     Args:
         path: where it goes.
@@ -24,21 +28,29 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """
     target = Path(path)
     payload = data.encode("utf-8") if isinstance(data, str) else data
-    beside = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
+        if target.exists() and not target.is_file():
+            target.write_bytes(payload)
+        else:
+            _replace(Path(os.path.realpath(target)), payload)
+    except (OSError, ValueError) as error:
+        # Python refuses a zero byte in a path with a ValueError, before the system is asked.
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{str(target)!r} cannot be written ({reason})", "choose another place") from error
+    return target
+
+
+def _replace(place: Path, payload: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = place.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        # A plain open gives new files the mode that the user's mask asks for.
+        with beside.open("xb") as file:
+            if place.exists():
+                beside.chmod(stat.S_IMODE(place.stat().st_mode))
             file.write(payload)
             file.flush()
             os.fsync(file.fileno())
-        # A temporary file is private; the result should follow the user's own mask.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(beside).chmod(0o666 & ~umask)
-        Path(beside).replace(target)
-    except OSError as error:
-        if beside is not None:
-            Path(beside).unlink(missing_ok=True)
-        raise DataError(f"{target} cannot be written ({error.strerror})", "choose another place") from error
-    return target
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)

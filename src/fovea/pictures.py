@@ -18,6 +18,11 @@ from fovea.errors import PictureError
 #: Largest picture that is decoded, in pixels.
 MAX_PIXELS = 40_000_000
 
+# Pillow knows many more, some of which run other programs (EPS) or are rarely tested. TGA has no signature: last.
+_FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "TIFF", "WEBP", "TGA",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -108,13 +113,15 @@ def _decode(source: str | os.PathLike[str] | bytes, max_pixels: int) -> Image.Im
         if "://" in name:
             raise PictureError(f"{name} is an address, not a file", "download the picture and pass its path")
         stream = Path(source)
-        if "\0" in name or not stream.is_file():
+        # Path.is_file raises for what cannot be asked about, such as an endless name or a closed folder.
+        if not os.path.isfile(name):  # noqa: PTH113
             raise PictureError(f"there is no picture at {name!r}", "check the path")
     try:
         with warnings.catch_warnings():
             # Pillow warns of large pictures on its own terms; the limit here is ours.
             warnings.simplefilter("ignore")
-            image = Image.open(stream)
+            Image.init()
+            image = Image.open(stream, formats=[kind for kind in _FORMATS if kind in Image.OPEN])
             _check_size(*image.size, max_pixels)
             image.load()
             return image
@@ -129,15 +136,27 @@ def _decode(source: str | os.PathLike[str] | bytes, max_pixels: int) -> Image.Im
         ) from error
 
 
+def _from_32_bits(values: np.ndarray) -> np.ndarray:
+    """``(H, W)`` int32 or float32 to uint8, by the range that :func:`open_picture` names.
+
+    Raises:
+        PictureError: a value is negative, above 65535 or not finite.
+    """
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 65535):
+        raise PictureError(
+            f"the picture holds values from {low:g} to {high:g}", "scale them to 0..1, 0..255 or 0..65535"
+        )
+    top = 1 if values.dtype.kind == "f" and high <= 1 else 255 if high <= 255 else 65535
+    return (values * (255 / top) + 0.5).astype(np.uint8)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode to RGB; transparency is laid over white."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        # 32-bit pictures carry no range; 16-bit values in a 32-bit frame are by far the most common.
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
-        return Image.fromarray(np.clip(values / top * 255, 0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(_from_32_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -150,7 +169,8 @@ def open_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> Pict
 
     Args:
         source: a path, the bytes of a file, a Pillow image, or an array: ``(H, W)``, ``(H, W, 1|3|4)`` of bool,
-            uint8, uint16 or floats in 0..1. A ``Picture`` is returned as it is.
+            uint8, uint16 or floats in 0..1. A ``Picture`` is returned as it is. Gray files of 32 bits do not say their
+            range: floats up to 1 are 0..1, values up to 255 are 8 bits, brighter ones 16 bits.
         max_pixels: pictures with more pixels are refused before they are decoded.
 
     Returns:
@@ -176,6 +196,8 @@ def open_picture(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> Pict
         upright = ImageOps.exif_transpose(image)
         rgb = _to_rgb(upright)
         rgb.load()
+    except PictureError:
+        raise
     except Exception as error:
         # Damage in metadata and palettes shows only now, in as many ways as damage in pixels.
         raise PictureError(

@@ -44,26 +44,53 @@ def rle_to_json(rle: Rle) -> dict[str, Any]:
     }
 
 
+def _run_lengths(counts: bytes) -> np.ndarray:
+    """The int64 run lengths in COCO's compressed counts.
+
+    A run is a signed number of 5-bit digits, lowest first, each a character from ``0`` on whose sixth bit says that
+    another follows. From the fourth on, a run is written as its difference to the last but one.
+    """
+    digits = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(digits & 32 == 0) + 1
+    starts = np.append(0, ends[:-1])
+    places = np.arange(len(digits)) - np.repeat(starts, ends - starts)
+    # Six digits count half a billion pixels; pycocotools' own integers overflow soon after.
+    if digits.min() < 0 or digits.max() > 63 or places.max() > 5:
+        raise ValueError("the counts are damaged")
+    runs = np.add.reduceat((digits & 31) << 5 * places, starts)
+    runs -= np.where(digits[ends - 1] & 16, 1 << 5 * (ends - starts), 0)
+    runs[1::2], runs[2::2] = runs[1::2].cumsum(), runs[2::2].cumsum()
+    return runs
+
+
 def rle_from_json(data: dict[str, Any]) -> Rle:
     """Read what :func:`rle_to_json` wrote, or COCO's uncompressed form with a list of counts.
 
+    The mask is checked but never decoded: whatever size it claims, this takes no more memory than its counts.
+
     Raises:
-        RegionError: the data is no run-length encoding.
+        RegionError: the data is no run-length encoding, or its runs do not fill the mask exactly.
     """
     try:
         height, width = (int(side) for side in data["size"])
         counts = data["counts"]
-        if isinstance(counts, list):
-            rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-        else:
-            rle = {"size": [height, width], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
-        if height < 1 or width < 1 or coco_mask.decode(rle).shape != (height, width):
-            raise ValueError("sides do not fit")
+        if isinstance(counts, str):
+            counts = counts.encode("ascii")
+        runs = _run_lengths(counts) if isinstance(counts, bytes) else np.asarray(counts)
+        # pycocotools trusts the counts: what they leave out of a mask would be memory that nobody has written.
+        if runs.ndim != 1 or runs.dtype.kind not in "iu" or height < 1 or width < 1 or height * width >= 1 << 29:
+            raise ValueError("sides or counts are no sensible integers")
+        if runs.min() < 0 or runs.max() > height * width or runs.sum() != height * width:
+            raise ValueError("the runs do not fill the mask")
+        if not isinstance(counts, bytes):
+            size = {"size": [height, width]}
+            counts = coco_mask.frPyObjects({**size, "counts": runs.tolist()}, height, width)["counts"]
     except Exception as error:
         raise RegionError(
-            "this is no run-length encoded mask", 'it needs "size": [height, width] and "counts"'
+            "this is no run-length encoded mask",
+            'it needs "size": [height, width] and "counts" that add up to height * width',
         ) from error
-    return {"size": [height, width], "counts": rle["counts"]}
+    return {"size": [height, width], "counts": counts}
 
 
 def box_areas(boxes: np.ndarray) -> np.ndarray:
@@ -102,7 +129,7 @@ def _checked_boxes(boxes: Any, size: tuple[int, int]) -> np.ndarray:
     """``(N, 4)`` float32 inside the picture, or an error that names the row."""
     try:
         array = np.asarray(boxes, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RegionError("boxes must be rows of four numbers", "give x1, y1, x2, y2 in pixels") from error
     if array.size == 0:
         return np.zeros((0, 4), np.float32)
@@ -119,6 +146,22 @@ def _checked_boxes(boxes: Any, size: tuple[int, int]) -> np.ndarray:
         if box[0] >= width or box[1] >= height or box[2] <= 0 or box[3] <= 0:
             raise RegionError(f"box {row} {box.tolist()} lies outside of the picture of {width} x {height} pixels")
     return np.clip(array, 0, np.array([width, height, width, height], np.float32))
+
+
+def _checked_masks(masks: Any) -> np.ndarray:
+    """``(N, H, W)`` bool, or an error: logits and soft masks have no edge until somebody chooses a threshold."""
+    try:
+        array = np.asarray(masks)
+    except ValueError as error:
+        raise RegionError("masks must have one size", "give one boolean plane per region") from error
+    if array.ndim != 3 or 0 in array.shape[1:]:
+        raise RegionError(f"masks have the shape {array.shape}, not (N, H, W)", "give one boolean plane per region")
+    if array.dtype == bool or array.size == 0:
+        return array.astype(bool)
+    top = array.max() if array.dtype.kind in "iu" else None
+    if top not in (0, 1, 255) or not np.isin(array, (0, top)).all():
+        raise RegionError("masks hold more than two values", "give booleans, such as masks > threshold")
+    return array > 0
 
 
 def mask_bounds(masks: np.ndarray) -> np.ndarray:
@@ -188,18 +231,15 @@ class Regions:
         """Regions with masks.
 
         Args:
-            masks: ``(N, H, W)`` bool, of the picture's size.
+            masks: ``(N, H, W)`` bool, or integers that are 0 and 1 or 0 and 255, of the picture's size.
             source: where they came from.
             scores: ``(N,)`` confidences, or None.
             boxes: ``(N, 4)`` boxes; by default the masks' own bounds.
 
         Raises:
-            RegionError: the shape is wrong, or a mask is empty and no boxes are given.
+            RegionError: the shape or a value is wrong, or a mask is empty and no boxes are given.
         """
-        masks = np.asarray(masks)
-        if masks.ndim != 3 or 0 in masks.shape[1:]:
-            raise RegionError(f"masks have the shape {masks.shape}, not (N, H, W)", "give one boolean plane per region")
-        masks = masks.astype(bool)
+        masks = _checked_masks(masks)
         size = (masks.shape[2], masks.shape[1])
         if boxes is None:
             empty = np.flatnonzero(~masks.any((1, 2)))
@@ -217,8 +257,20 @@ class Regions:
         return len(self.boxes)
 
     def select(self, indices: Iterable[int] | np.ndarray) -> Regions:
-        """The regions at some indices, in that order."""
-        rows = np.asarray(list(indices), dtype=int)
+        """The regions at some indices, in that order, or those where ``(N,)`` booleans are true.
+
+        Raises:
+            RegionError: these are neither integers nor one boolean per region.
+        """
+        rows = np.asarray(list(indices))
+        if rows.dtype == bool and rows.shape == (len(self),):
+            rows = np.flatnonzero(rows)
+        elif rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+            raise RegionError(
+                f"regions cannot be selected by {rows.dtype} of the shape {rows.shape}",
+                "give indices, or one boolean per region",
+            )
+        rows = rows.astype(int)
         return Regions(
             self.boxes[rows],
             self.size,
@@ -277,15 +329,15 @@ class Regions:
             width, height = (int(side) for side in data["size"])
             boxes, source = data["boxes"], str(data["source"])
             masks, scores = data.get("masks"), data.get("scores")
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(
+                _checked_boxes(boxes, (width, height)),
+                (width, height),
+                source,
+                None if masks is None else tuple(rle_from_json(rle) for rle in masks),
+                None if scores is None else np.asarray(scores, np.float32),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise RegionError("this is no document of regions", 'it needs "size", "source" and "boxes"') from error
-        return cls(
-            _checked_boxes(boxes, (width, height)),
-            (width, height),
-            source,
-            None if masks is None else tuple(rle_from_json(rle) for rle in masks),
-            None if scores is None else np.asarray(scores, np.float32),
-        )
 
     def to_supervision(self) -> supervision.Detections:
         """The same regions as supervision's ``Detections``; the source becomes a data column.
@@ -320,7 +372,7 @@ class Regions:
             _checked_boxes(detections.xyxy, size),
             size,
             str(sources[0]) if len(sources) else "supervision",
-            None if mask is None else encode_masks(np.asarray(mask, bool)),
+            None if mask is None else encode_masks(_checked_masks(mask)),
             detections.confidence,
         )
 

@@ -103,6 +103,9 @@ def test_no_boxes_are_an_answer(picture: Picture, data: Any) -> None:
     ("data", "message"),
     [
         ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ('{"123": [[1, 2, 3, 1' + "0" * 400 + "]]}", "no known form"),
+        ({"images": [{"id": 1, "file_name": NAME, "width": float("inf")}], "annotations": []}, "no known form"),
         ({"7": XYWH}, "'123'"),
         ([{"image_id": 7, "box": [0, 0, 1, 1]}], "'123'"),
         ([{"image": 123, "box": [0, 0, 1, 1]}], "no known form"),
@@ -142,6 +145,38 @@ def test_regions_that_make_no_sense(picture: Picture, data: Any) -> None:
     with pytest.raises(RegionError) as caught:
         regions_from_file(written(picture, json.dumps(data)), picture)
     assert "\n" not in str(caught.value)
+
+
+SQUARE = [1, 2, 11, 2, 11, 22, 1, 22]
+
+
+@pytest.mark.parametrize("far", [1e6, 2e7, 1e9, 1e300])
+def test_corners_far_outside_of_the_picture_cost_nothing(picture: Picture, far: float) -> None:
+    data = coco()
+    data["annotations"][1]["segmentation"] = [[10, -far, far, -far, far, far, 10, far], SQUARE]
+    expected = np.zeros((30, 40), bool)
+    expected[:, 10:] = expected[2:22, 1:11] = True
+    np.testing.assert_array_equal(regions_from_file(written(picture, data), picture).dense_masks()[0], expected)
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        [float("nan"), *SQUARE[1:]],
+        [*SQUARE[:-1], float("inf")],
+        SQUARE[:-1],
+        SQUARE[:4],
+        [SQUARE],
+        [10**400, *SQUARE[1:]],
+        [-40, -30, 80, 60] * 500,
+        {"size": [30, 40], "counts": [1200]},
+    ],
+)
+def test_polygons_that_make_no_sense(picture: Picture, polygon: Any) -> None:
+    data = coco()
+    data["annotations"][1]["segmentation"] = [SQUARE, polygon]
+    with pytest.raises(RegionError, match="neither polygons nor run lengths"):
+        regions_from_file(written(picture, data), picture)
 
 
 @pytest.mark.parametrize("segmentation", ["x", [["a"]], [[1, 2]], {"size": [3, 3], "counts": [9]}, {"counts": "x"}, 5])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from fovea.errors import PictureError
 from fovea.pictures import open_picture
@@ -88,13 +88,44 @@ def test_odd_shapes(size: tuple[int, int]) -> None:
 def test_paths_that_hold_no_picture(tmp_path: Path) -> None:
     wrong = tmp_path / "picture.png"
     wrong.write_text("words")
-    for source in (tmp_path, tmp_path / "missing.png", wrong, "http://example.org/a.png", "file:///etc/passwd", "a\0b"):
+    for source in (
+        tmp_path,
+        tmp_path / "missing.png",
+        wrong,
+        "http://example.org/a.png",
+        "file:///etc/passwd",
+        "a\0b",
+        "a" * 10_000,
+    ):
         with pytest.raises(PictureError) as caught:
             open_picture(source)
         assert "\n" not in str(caught.value)
     right = tmp_path / "jpeg-inside.png"
     right.write_bytes(encoded("JPEG"))
     assert open_picture(right).size == (60, 40)
+
+
+def test_an_unreadable_folder_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Root may read every folder, so the system's refusal is played.
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.stat", refuse)
+    with pytest.raises(PictureError, match="no picture at"):
+        open_picture(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PDF"])
+def test_formats_that_run_other_programs_are_not_opened(kind: str) -> None:
+    with pytest.raises(PictureError, match="UnidentifiedImageError"):
+        open_picture(encoded(kind))
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "ICO", "JPEG2000", "PCX", "PPM", "TGA"])
+def test_other_formats_of_pictures_are_opened(kind: str) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    assert open_picture(encoded(kind, NOISE.resize((32, 32)))).size == (32, 32)
 
 
 @pytest.mark.parametrize("source", [None, 3, [1, 2], {"a": 1}])

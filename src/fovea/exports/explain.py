@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from importlib import resources
 from typing import Any
 
@@ -10,15 +11,21 @@ import numpy as np
 from jinja2 import Environment
 from PIL import Image
 
-from fovea.exports.overlay import Outline, draw_overlay, to_bytes
+from fovea.exports.overlay import Outline, draw_overlay
 from fovea.grounder import Grounding
 
 # Marked pictures beyond this many regions are left out, best regions first: a page should open in a second.
 _MOST_REGIONS = 40
 
+# Longer sides are scaled down to this many pixels: WebP ends at 16383, and screens long before.
+_LONGEST_SIDE = 4096
 
-def _data_uri(image: Image.Image) -> str:
-    return "data:image/webp;base64," + base64.b64encode(to_bytes(image, ".webp")).decode("ascii")
+
+def _data_uri(image: Image.Image, *, lossless: bool = False) -> str:
+    image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    stream = io.BytesIO()
+    image.save(stream, "WEBP", lossless=lossless)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def _heat(share: float) -> str:
@@ -37,7 +44,8 @@ def _rows(grounding: Grounding) -> list[dict[str, Any]]:
             {"logit": f"{matrix.values[row, column]:.2f}", "share": f"{share:.3f}", "colour": _heat(float(share))}
             for column, share in enumerate(shares[row])
         ]
-        marked = [_data_uri(Image.fromarray(evidence.pictures[row])) for evidence in grounding.evidence]
+        # What the model saw must show as it was.
+        marked = [_data_uri(Image.fromarray(evidence.pictures[row]), lossless=True) for evidence in grounding.evidence]
         rows.append({"number": int(row), "box": [round(float(v), 1) for v in grounding.regions.boxes[row]],
                      "cells": cells, "marked": marked})  # fmt: skip
     return rows

@@ -14,6 +14,9 @@ from fovea.errors import DataError, RegionError
 from fovea.pictures import Picture, open_picture
 from fovea.regions import Regions, Rle, rle_from_json
 
+# In sides of the picture. Outlines of real things stay far below; drawing takes memory in proportion.
+_LONGEST_OUTLINE = 200
+
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
@@ -25,7 +28,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{os.fspath(path)} cannot be read", "check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{os.fspath(path)} is no JSON: {error}") from error
 
 
@@ -59,7 +62,7 @@ def regions_from_file(path: str | os.PathLike[str], picture: Picture, *, image_i
             return _from_coco(data, picture, image_id)
         if isinstance(data, dict) or (isinstance(data, list) and data and isinstance(data[0], dict)):
             return _from_xywh(_detections(data, _names(picture, image_id)), picture)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{os.fspath(path)} holds boxes in no known form ({type(error).__name__}: {error})",
             "a list of [x1, y1, x2, y2] is the simplest",
@@ -127,13 +130,29 @@ def _coco_mask(segmentation: Any, picture: Picture) -> Rle:
     if isinstance(segmentation, dict):
         return rle_from_json(segmentation)
     try:
-        merged: Rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, picture.height, picture.width))
+        polygons = [_polygon(numbers, picture) for numbers in segmentation]
+        merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, picture.height, picture.width))
     except Exception as error:
         # pycocotools raises bare exceptions, whatever is wrong.
         raise RegionError(
             "a segmentation is neither polygons nor run lengths", "is the file in COCO's form?"
         ) from error
     return merged
+
+
+def _polygon(numbers: Any, picture: Picture) -> np.ndarray:
+    """``x, y, x, y ...`` of a polygon that pycocotools can draw: it walks along every edge, and trusts what it gets.
+
+    Corners farther outside than the picture is large are moved closer, which hardly shows inside of it.
+    """
+    points = np.asarray(numbers, np.float64).reshape(-1, 2)
+    if np.ndim(numbers) != 1 or len(points) < 3 or not np.isfinite(points).all():
+        raise ValueError("a polygon needs three corners")
+    size = np.array(picture.size)
+    points = points.clip(-size, 2 * size)
+    if np.abs(np.diff(points, axis=0)).max(1).sum() > _LONGEST_OUTLINE * size.max():
+        raise ValueError("the outline is too long")
+    return points.reshape(-1)
 
 
 def mask_from_file(path: str | os.PathLike[str], picture: Picture) -> Regions:
