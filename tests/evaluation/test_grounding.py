@@ -27,7 +27,7 @@ class Oracle:
     needs_masks = False
 
     def __init__(self, examples: Sequence[Example], wrong: str = "") -> None:
-        self.right = {(q.text, e.truth.key): q.target for e in examples for q in e.queries}
+        self.right = {(q.text, e.truth.key): q.targets[0] for e in examples for q in e.queries}
         self.wrong = wrong
         self.calls = 0
 
@@ -68,7 +68,7 @@ def test_wrong_answers_count_and_chance_is_the_share_of_right_boxes(examples: li
     tool = grounder(Oracle(examples, wrong="object"))
     rows = evaluate_grounding(tool, examples, "ground-truth")
     expected = [
-        (box_iou(e.truth.boxes, e.truth.boxes[[q.target]])[:, 0] > 0.5).mean() for e in examples for q in e.queries
+        (box_iou(e.truth.boxes, e.truth.boxes[[*q.targets]])[:, 0] > 0.5).mean() for e in examples for q in e.queries
     ]
     np.testing.assert_allclose([row["chance"] for row in rows], expected)
     assert not any(row["correct"] for row in rows if "object" in row["expression"])
@@ -198,4 +198,4 @@ def test_other_documents_are_one_clear_error(tmp_path: Path, instances: str) -> 
 def test_an_empty_query_list_is_no_row() -> None:
     example = Example("0", np.zeros((9, 9, 3), np.uint8), Regions.empty((9, 9)), ())
     assert evaluate_grounding(grounder(Oracle([])), [example], "ground-truth") == []
-    assert Query("a", "name", 0).target == 0
+    assert Query("a", "name", (0,)).targets == (0,)

@@ -22,11 +22,11 @@ _MEND = "write some with: fovea scenes DIR"
 
 @dataclass(frozen=True)
 class Query:
-    """An expression, its kind, and the index of the region it means."""
+    """An expression, its kind, and the indices of the regions that it may mean: any of them is right."""
 
     text: str
     kind: str
-    target: int
+    targets: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,14 @@ class Example:
         picture: what :func:`fovea.open_picture` takes.
         truth: the annotated regions, with masks where the data has them.
         queries: what is asked.
+        detections: regions that a detector offers, where the data comes with some.
     """
 
     key: str
     picture: PictureSource
     truth: Regions
     queries: tuple[Query, ...]
+    detections: Regions | None = None
 
 
 class _Composed(Sequence[Example]):
@@ -65,7 +67,7 @@ class _Composed(Sequence[Example]):
         if not 0 <= index < self.total:
             raise IndexError(index)
         scene = compose(self.seed + index, glyphs=self.glyphs)
-        queries = tuple(Query(e.text, e.kind, e.target) for e in scene.expressions)
+        queries = tuple(Query(e.text, e.kind, (e.target,)) for e in scene.expressions)
         return Example(str(scene.seed), scene.pixels, Regions.from_masks(scene.masks, "ground-truth"), queries)
 
 
@@ -132,7 +134,7 @@ def _example(
     truth = truth.with_masks([rle_from_json(row["segmentation"]) for row in annotations])
     place = {row["id"]: index for index, row in enumerate(annotations)}
     queries = tuple(
-        Query(sentence["raw"], sentence.get("kind", "expression"), place[ref["ann_id"]])
+        Query(sentence["raw"], sentence.get("kind", "expression"), (place[ref["ann_id"]],))
         for ref in refs
         for sentence in ref["sentences"]
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example
 from fovea.files import write_atomically
@@ -18,7 +20,7 @@ from fovea.regions import Regions, box_iou
 MIN_IOU = 0.5
 
 #: Where proposals may come from.
-PROPOSALS = ("ground-truth", "sam-boxes", "grid")
+PROPOSALS = ("ground-truth", "sam-boxes", "detections", "grid")
 
 Row = dict[str, Any]
 
@@ -27,11 +29,15 @@ _NEEDED = frozenset({"key", "kind", "correct", "chance", "source"})
 
 
 def _proposals(example: Example, proposals: str) -> Regions | None:
-    """Regions to choose from: the annotated ones, their boxes with SAM's masks, or None for SAM's grid."""
+    """Regions to choose from: annotated, their boxes with SAM's masks, detected, or None for SAM's grid."""
     if proposals == "ground-truth":
         return example.truth
     if proposals == "sam-boxes":
         return Regions(example.truth.boxes, example.truth.size, "ground-truth")
+    if proposals == "detections":
+        if example.detections is None:
+            raise DataError("the data comes without detections", "choose other proposals, such as grid")
+        return example.detections
     if proposals == "grid":
         return None
     raise DataError(f"there are no proposals called {proposals!r}", f"known are {', '.join(PROPOSALS)}")
@@ -46,7 +52,7 @@ def _measure(grounder: Grounder, example: Example, proposals: str) -> list[Row]:
     overlaps = box_iou(grounding.regions.boxes, example.truth.boxes)
     rows = []
     for query, answer in zip(example.queries, grounding.answers, strict=True):
-        right = overlaps[:, query.target] > MIN_IOU
+        right = np.asarray(overlaps[:, list(query.targets)].max(axis=1) > MIN_IOU)
         rows.append(
             {
                 "key": example.key,

@@ -1,0 +1,1 @@
+"""Readers of published benchmarks, in the formats that they are published in."""

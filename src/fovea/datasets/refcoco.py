@@ -1,0 +1,134 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg as ReCLIP publishes them: JSON lines, detections beside (specs/fgvp.md, g)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fovea.errors import DataError
+from fovea.evaluation.examples import Example, Query
+from fovea.regions import Regions
+
+# Folders that hold the pictures, in the order they are looked for.
+_IMAGE_FOLDERS = ("train2014", "images", ".")
+
+
+def picture_name(file_name: str) -> str:
+    """Where a picture lies: COCO's names carry the number of the expression behind the last underscore."""
+    if "coco" in file_name.lower():
+        return "_".join(file_name.split("_")[:-1]) + ".jpg"
+    return file_name
+
+
+def read_refcoco(directory: Path, split: str | None = None, limit: int | None = None) -> list[Example]:
+    """Read a split.
+
+    Args:
+        directory: with ``SPLIT.jsonl`` files, pictures in ``train2014``, ``images`` or beside them, and maybe
+            detections in a JSON file whose name holds ``dets``.
+        split: name of the ``.jsonl`` file without its ending; needed where there are several.
+        limit: how many pictures to read at most.
+
+    Returns:
+        One example per picture with all its expressions. Its detections are None where there is no such file.
+
+    Raises:
+        DataError: a file is missing or broken.
+    """
+    lines = _lines(_split_file(directory, split))
+    detections = _detections(directory)
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    try:
+        for line in lines:
+            grouped.setdefault(picture_name(line["file_name"]), []).append(line)
+        return [_example(directory, name, grouped[name], detections) for name in [*grouped][:limit]]
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DataError(f"the expressions in {directory} are broken: {error!r}", "use ReCLIP's JSON lines") from error
+
+
+def _split_file(directory: Path, split: str | None) -> Path:
+    found = sorted(directory.glob("*.jsonl"))
+    if split is not None:
+        found = [path for path in found if path.stem == split]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(path.stem for path in sorted(directory.glob("*.jsonl"))) or "none"
+    wanted = "no .jsonl file of expressions" if not found else "several splits"
+    raise DataError(f"{directory} holds {wanted}", f"name one with --split; there are: {known}")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}", "use ReCLIP's JSON lines") from error
+
+
+def _detections(directory: Path) -> dict[str, list[list[float]]] | None:
+    """Boxes ``[x, y, w, h]`` by picture, from a mapping or from a list of single boxes."""
+    found = sorted(path for path in directory.glob("*.json") if "det" in path.stem.lower())
+    if not found:
+        return None
+    try:
+        data = json.loads(found[0].read_text(encoding="utf-8"))
+        if isinstance(data, Mapping):
+            return {str(key): [[float(v) for v in box] for box in boxes] for key, boxes in data.items()}
+        boxes: dict[str, list[list[float]]] = {}
+        for row in data:
+            boxes.setdefault(str(row["image_id"]), []).append([float(v) for v in row["box"]])
+        return boxes
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{found[0]} holds no detections: {error!r}", "use ReCLIP's format, x, y, w, h") from error
+
+
+def _picture_path(directory: Path, name: str) -> Path:
+    for folder in _IMAGE_FOLDERS:
+        # Names come from a file: nothing outside of the directory is opened.
+        path = directory / folder / Path(name).name
+        if path.is_file():
+            return path
+    raise DataError(f"{directory} holds no picture {Path(name).name}", "put COCO's train2014 folder there")
+
+
+def boxes_from_xywh(rows: Iterable[Iterable[float]], size: tuple[int, int]) -> np.ndarray:
+    """``(N, 4)`` float32 xyxy inside of a picture; a box without area becomes a pixel, so that rows keep their places.
+
+    Args:
+        rows: ``x, y, width, height`` in pixels.
+        size: width and height of the picture.
+    """
+    boxes = np.array([*rows], np.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    limit = np.array(size, np.float32)
+    low = np.clip(boxes[:, :2], 0, limit - 1)
+    return np.concatenate([low, np.clip(boxes[:, 2:], low + 1, limit)], axis=1)
+
+
+def _example(
+    directory: Path, name: str, lines: list[dict[str, Any]], detections: dict[str, list[list[float]]] | None
+) -> Example:
+    path = _picture_path(directory, name)
+    with Image.open(path) as image:
+        size = image.size
+    annotations = {row["id"]: row["bbox"] for line in lines for row in line["anns"]}
+    place = {key: index for index, key in enumerate(annotations)}
+    queries = []
+    for line in lines:
+        gold = line["ann_id"] if isinstance(line["ann_id"], list) else [line["ann_id"]]
+        targets = tuple(place[key] for key in gold)
+        queries += [Query(sentence["raw"].lower(), "expression", targets) for sentence in line["sentences"]]
+    truth = Regions(boxes_from_xywh(annotations.values(), size), size, "ground-truth")
+    return Example(path.name, path, truth, tuple(queries), _detected(detections, lines[0]["image_id"], size))
+
+
+def _detected(detections: dict[str, list[list[float]]] | None, image_id: Any, size: tuple[int, int]) -> Regions | None:
+    if detections is None:
+        return None
+    # Where a detector saw nothing, the released program offers the whole picture.
+    rows = detections.get(str(image_id)) or [[0, 0, *size]]
+    return Regions(boxes_from_xywh(rows, size), size, "detections")
