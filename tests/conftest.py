@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from transformers import SamConfig, SamModel
 
+from fovea.backbones.sam import load_sam
+from fovea.networks.sam import Sam
 
-def _tiny_sam() -> SamModel:
+
+def _tiny_hugging_face_sam() -> SamModel:
     """A SAM of 64 px with random weights, spread so that masks have both signs and follow their prompts."""
     config = SamConfig(
         vision_config={
@@ -43,6 +47,14 @@ def _tiny_sam() -> SamModel:
 
 
 @pytest.fixture(scope="session")
-def tiny_sam() -> Callable[[], SamModel]:
-    """Builds a small SAM; always the same one."""
-    return _tiny_sam
+def tiny_sam_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small SAM as transformers saves it. Not to be written to."""
+    path = tmp_path_factory.mktemp("tiny-sam")
+    _tiny_hugging_face_sam().save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_sam(tiny_sam_directory: Path) -> Callable[[], Sam]:
+    """Loads the small SAM; always the same one."""
+    return lambda: load_sam(str(tiny_sam_directory))._model

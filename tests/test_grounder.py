@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from transformers import SamModel
 
 from fovea.answers import ScoreMatrix
 from fovea.backbones.clip import ClipEncoder
@@ -17,6 +16,7 @@ from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError, RegionError
 from fovea.grounder import Grounder
 from fovea.marks import parse_style
+from fovea.networks.sam import Sam
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.scorers import Evidence
@@ -150,7 +150,7 @@ def test_everything_is_encoded_once() -> None:
 
 @pytest.mark.parametrize("proposals", [{"boxes": BOXES}, {"points": [[5, 10]]}, {}])
 def test_loading_is_no_part_of_an_answers_time(
-    proposals: dict, tiny_sam: Callable[[], SamModel], monkeypatch: pytest.MonkeyPatch
+    proposals: dict, tiny_sam: Callable[[], Sam], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr("fovea.grounder.time.perf_counter", lambda: clock[0])

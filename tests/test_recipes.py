@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPConfig, CLIPModel, SamModel
+from transformers import CLIPConfig, CLIPModel
 
 import fovea
 from fovea.errors import CheckpointError, ExpressionError
@@ -21,7 +21,7 @@ BOXES = [[2, 3, 30, 40], [30, 5, 60, 44], [10, 10, 50, 30]]
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, tiny_sam: Callable[[], SamModel]) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory, tiny_sam_directory: Path) -> Path:
     """Random weights in the layout of real checkpoints: ``clip/`` and ``sam/``."""
     path = tmp_path_factory.mktemp("models")
     tokenizer = build_tokenizer()
@@ -32,7 +32,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, tiny_sam: Callable[[], S
     config = CLIPConfig(text_config=text, vision_config=sizes | {"image_size": 32, "patch_size": 8}, projection_dim=16)
     CLIPModel(config).save_pretrained(path / "clip")
     tokenizer.save_pretrained(path / "clip")
-    tiny_sam().save_pretrained(path / "sam")
+    shutil.copytree(tiny_sam_directory, path / "sam")
     return path
 
 

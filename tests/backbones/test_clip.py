@@ -224,7 +224,7 @@ def test_the_reason_is_kept(error: Exception, message: str, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("fovea.backbones.clip.AutoConfig.from_pretrained", fail)
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", fail)
     with pytest.raises(CheckpointError) as caught:
         load_clip("a/b")
     assert message in str(caught.value)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, SamModel
+from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from fovea.backbones.sam import MaskLogits, SamSegmenter, choose, frame_size, load_sam, picture_logits, upsample
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
+from fovea.networks.sam import Sam, SamNetworkConfig
 from fovea.pictures import Picture, open_picture
 from fovea.proposers.mask_filter import MaskFilter
 
@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "fgvp"
 
 
 @pytest.fixture(scope="module")
-def segmenter(tiny_sam: Callable[[], SamModel]) -> SamSegmenter:
+def segmenter(tiny_sam: Callable[[], Sam]) -> SamSegmenter:
     return SamSegmenter(tiny_sam(), "tiny")
 
 
@@ -46,9 +46,9 @@ class PictureListener(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
         self.pixels: list[Tensor] = []
 
-    def forward(self, pixels: Tensor) -> Any:
+    def forward(self, pixels: Tensor) -> Tensor:
         self.pixels.append(pixels)
-        return SimpleNamespace(last_hidden_state=pixels[:, :1])
+        return pixels[:, :1]
 
 
 class Listener(nn.Module):
@@ -56,16 +56,16 @@ class Listener(nn.Module):
 
     def __init__(self, low_res: Tensor) -> None:
         super().__init__()
-        self.config = SimpleNamespace(vision_config=SimpleNamespace(image_size=128))
+        self.config = SamNetworkConfig(image_size=128)
         self.vision_encoder = PictureListener()
         self.low_res = low_res
         self.boxes: list[Tensor] = []
 
-    def forward(self, image_embeddings: Tensor, input_boxes: Tensor, multimask_output: bool) -> Any:
+    def decode(self, image: Tensor, prompts: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
         begin = sum(part.shape[1] for part in self.boxes)
-        self.boxes.append(input_boxes)
-        low_res = self.low_res[None, begin : begin + input_boxes.shape[1]]
-        return SimpleNamespace(pred_masks=low_res, iou_scores=low_res[..., 0, 0])
+        self.boxes.append(prompts)
+        low_res = self.low_res[None, begin : begin + prompts.shape[1]]
+        return low_res, low_res[..., 0, 0]
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])
@@ -113,7 +113,7 @@ def test_slices_are_invisible(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=0)
 
 
-def test_the_encoder_runs_once_per_picture(tiny_sam: Callable[[], SamModel], picture: Picture) -> None:
+def test_the_encoder_runs_once_per_picture(tiny_sam: Callable[[], Sam], picture: Picture) -> None:
     model, passes = tiny_sam(), []
     model.vision_encoder.register_forward_hook(lambda *_: passes.append(1))
     sam, cache = SamSegmenter(model, "counted"), FeatureCache()
@@ -162,12 +162,11 @@ def test_choices() -> None:
 
 
 def test_a_directory_loads_with_the_original_epsilon(
-    tiny_sam: Callable[[], SamModel], tmp_path: Path, picture: Picture
+    tiny_sam: Callable[[], Sam], tiny_sam_directory: Path, picture: Picture
 ) -> None:
     model = tiny_sam()
-    model.save_pretrained(tmp_path)
-    loaded = load_sam(str(tmp_path))
-    assert loaded.name == tmp_path.name
+    loaded = load_sam(str(tiny_sam_directory))
+    assert loaded.name == tiny_sam_directory.name
     assert loaded.image_size == 64
     norms = [module for module in loaded._model.mask_decoder.transformer.modules() if isinstance(module, nn.LayerNorm)]
     assert norms
@@ -176,16 +175,17 @@ def test_a_directory_loads_with_the_original_epsilon(
     torch.testing.assert_close(loaded.embed(picture, cache), SamSegmenter(model, "same").embed(picture, cache))
 
 
-def test_half_precision_leaves_prompts_exact(
-    tiny_sam: Callable[[], SamModel], tmp_path: Path, picture: Picture
-) -> None:
+def test_half_precision_leaves_prompts_exact(tiny_sam_directory: Path, picture: Picture) -> None:
     """In bfloat16 the prompt 33.3 would be 33.25, and 777.3 would be 776."""
-    tiny_sam().save_pretrained(tmp_path)
-    half, full = load_sam(str(tmp_path), dtype=torch.bfloat16), load_sam(str(tmp_path))
+    half, full = (load_sam(str(tiny_sam_directory), dtype=dtype) for dtype in (torch.bfloat16, torch.float32))
     seen: list[Tensor] = []
-    half._model.prompt_encoder.register_forward_pre_hook(
-        lambda _, __, given: seen.append(given["input_boxes"]), with_kwargs=True
-    )
+    decode = half._model.decode
+
+    def listen(image: Tensor, prompts: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
+        seen.append(prompts)
+        return decode(image, prompts, multimask)
+
+    half._model.decode = listen  # type: ignore[method-assign]
     boxes = np.array([[1.1, 2.2, 33.3, 40.4]], np.float32)
     embedding = half.embed(picture, FeatureCache())
     assert embedding.dtype == torch.bfloat16
@@ -197,14 +197,14 @@ def test_half_precision_leaves_prompts_exact(
     torch.testing.assert_close(found.iou, expected.iou, rtol=0, atol=0)
 
 
-def test_no_two_loads_share_a_key(tiny_sam: Callable[[], SamModel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_two_loads_share_a_key(tiny_sam: Callable[[], Sam], monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is freed leaves its id to the next."""
     monkeypatch.setattr("fovea.backbones.sam.id", lambda _: 7, raising=False)
     assert SamSegmenter(tiny_sam(), "one name").key != SamSegmenter(tiny_sam(), "one name").key
 
 
-def test_a_sam_that_lacks_weights_is_refused(tiny_sam: Callable[[], SamModel], tmp_path: Path) -> None:
-    tiny_sam().save_pretrained(tmp_path)
+def test_a_sam_that_lacks_weights_is_refused(tiny_sam_directory: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_sam_directory, tmp_path, dirs_exist_ok=True)
     weights = load_file(tmp_path / "model.safetensors")
     del weights["mask_decoder.iou_token.weight"]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
@@ -220,8 +220,8 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["no weights", "truncated", "pickle only", "bad config"])
-def test_damaged_directories_are_refused(tiny_sam: Callable[[], SamModel], tmp_path: Path, damage: str) -> None:
-    tiny_sam().save_pretrained(tmp_path)
+def test_damaged_directories_are_refused(tiny_sam_directory: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(tiny_sam_directory, tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "model.safetensors"
     if damage == "bad config":
         (tmp_path / "config.json").write_text("{")

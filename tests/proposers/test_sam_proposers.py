@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from transformers import SamModel
 
 from fovea.backbones.sam import SamSegmenter
 from fovea.cache import FeatureCache
 from fovea.errors import RegionError
+from fovea.networks.sam import Sam
 from fovea.pictures import Picture, open_picture
 from fovea.proposers.grid_settings import GridSettings
 from fovea.proposers.mask_filter import MaskFilter
@@ -26,7 +26,7 @@ EASY = GridSettings(points_per_side=4, min_iou=-100.0, min_stability=0.0, max_ov
 
 
 @pytest.fixture
-def segmenter(tiny_sam: Callable[[], SamModel]) -> SamSegmenter:
+def segmenter(tiny_sam: Callable[[], Sam]) -> SamSegmenter:
     return SamSegmenter(tiny_sam(), "tiny")
 
 
@@ -93,7 +93,7 @@ def test_points_give_a_region_each(segmenter: SamSegmenter, picture: Picture) ->
 
 @pytest.mark.parametrize("pixels", [1, 2**24])
 def test_where_sam_sees_nothing_the_region_is_the_pixel(
-    tiny_sam: Callable[[], SamModel], picture: Picture, pixels: int, monkeypatch: pytest.MonkeyPatch
+    tiny_sam: Callable[[], Sam], picture: Picture, pixels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fovea.backbones.sam._PIXELS", pixels)
     model = tiny_sam()
@@ -120,7 +120,7 @@ def test_grid_offers_regions_best_first(segmenter: SamSegmenter, picture: Pictur
     np.testing.assert_array_equal(found.boxes, mask_bounds(found.dense_masks()))
 
 
-def test_grid_is_searched_once_per_picture_and_setting(tiny_sam: Callable[[], SamModel], picture: Picture) -> None:
+def test_grid_is_searched_once_per_picture_and_setting(tiny_sam: Callable[[], Sam], picture: Picture) -> None:
     model, passes = tiny_sam(), []
     model.vision_encoder.register_forward_hook(lambda *_: passes.append(1))
     segmenter, cache = SamSegmenter(model, "counted"), FeatureCache()

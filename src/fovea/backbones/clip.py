@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from fovea.backbones.sources import check_complete, not_loaded
 from fovea.errors import CheckpointError, ExpressionError
@@ -234,6 +233,8 @@ def load_clip_resnet(directory: Path) -> ClipResnet:
 
 
 def _load_resnet(directory: Path, device: str, dtype: torch.dtype) -> ClipEncoder:
+    from transformers import PreTrainedTokenizerFast
+
     model = load_clip_resnet(directory).to(device, dtype)
     return ClipEncoder(
         model,
@@ -247,6 +248,9 @@ def _load_resnet(directory: Path, device: str, dtype: torch.dtype) -> ClipEncode
 
 
 def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEncoder:
+    # Importing model classes of transformers takes longer than answering a question with the minis.
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
     config = AutoConfig.from_pretrained(source)
     vision = getattr(config, "vision_config", None)
     if vision is None or not hasattr(config, "text_config"):

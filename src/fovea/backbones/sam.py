@@ -1,8 +1,9 @@
-"""Any SAM of transformers behind one small class: one encoder pass per picture, prompts decoded in batches."""
+"""Any SAM in Hugging Face's layout behind one small class: one encoder pass per picture, prompts decoded in batches."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
-from transformers import SamConfig, SamModel
 
 from fovea.backbones.sources import check_complete, not_loaded
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
+from fovea.networks.sam import Sam, SamNetworkConfig
 from fovea.pictures import Picture
 
 #: Mean and deviation of ImageNet's pixels on the scale 0..255, as SAM was trained with.
@@ -105,10 +107,10 @@ class SamSegmenter:
         name: how results name it.
     """
 
-    def __init__(self, model: SamModel, name: str) -> None:
+    def __init__(self, model: Sam, name: str) -> None:
         self._model = model.eval().requires_grad_(False)
         self.name = name
-        self.image_size: int = model.config.vision_config.image_size
+        self.image_size: int = model.config.image_size
         first = next(model.vision_encoder.parameters())
         self._device, self._dtype = first.device, first.dtype
         #: Names the segmenter in cache keys; differs between two loads of one name.
@@ -124,7 +126,7 @@ class SamSegmenter:
         pixels = (pixels - torch.tensor(SAM_MEAN)) / torch.tensor(SAM_STD)
         padded = F.pad(pixels.permute(2, 0, 1), (0, self.image_size - size[0], 0, self.image_size - size[1]))
         with torch.inference_mode():
-            embedding: Tensor = self._model.vision_encoder(padded[None].to(self._device, self._dtype)).last_hidden_state
+            embedding: Tensor = self._model.vision_encoder(padded[None].to(self._device, self._dtype))
         return embedding
 
     def decode(
@@ -159,12 +161,9 @@ class SamSegmenter:
         scaled = torch.from_numpy((prompts * np.tile(frame, prompts.shape[1] // 2)).astype(np.float32))
         embedding = embedding.float()
         for part in scaled.to(self._device).split(chunk):
-            given: dict[str, Any] = (
-                {"input_boxes": part[None]} if boxes is not None else {"input_points": part[None, :, None]}
-            )
             with torch.inference_mode():
-                output = self._model(image_embeddings=embedding, multimask_output=multimask, **given)
-            yield MaskLogits(output.pred_masks[0].float(), output.iou_scores[0].float())
+                masks, quality = self._model.decode(embedding, part[None], multimask)
+            yield MaskLogits(masks[0], quality[0])
 
 
 def choose(logits: MaskLogits, choice: MaskChoice) -> MaskLogits:
@@ -191,15 +190,17 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         CheckpointError: it cannot be found, is no SAM, or lacks weights.
     """
     try:
-        config = SamConfig.from_pretrained(source)
-        if config.model_type != "sam":
-            raise CheckpointError(f"{source} is a {config.model_type} model, not a SAM", "name a SAM checkpoint")
-        # The original network normalises its decoder with torch's default epsilon; transformers defaults to another.
-        config.mask_decoder_config.layer_norm_eps = 1e-5
-        model, report = SamModel.from_pretrained(
-            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-        check_complete(source, report["missing_keys"], report["unexpected_keys"])
+        config, state = _read(source)
+        if config.get("model_type") != "sam":
+            raise CheckpointError(f"{source} is a {config.get('model_type')} model, not a SAM", "name a SAM checkpoint")
+        model = Sam(SamNetworkConfig.from_hugging_face(config))
+        # The same numbers stand twice in released checkpoints.
+        shared = state.pop("prompt_encoder.shared_embedding.positional_embedding", None)
+        if shared is not None:
+            state.setdefault("shared_image_embedding.positional_embedding", shared)
+        check_complete(source, model.state_dict().keys() - state.keys(), state.keys() - model.state_dict().keys())
+        # Taken over and not copied: the largest SAM weighs gigabytes.
+        model.load_state_dict({key: state[key].float() for key in model.state_dict()}, assign=True)
         model.vision_encoder.to(dtype)
         model.to(device)
     except CheckpointError:
@@ -207,3 +208,21 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     except Exception as error:
         raise not_loaded(source, error) from error
     return SamSegmenter(model, Path(source).name if Path(source).is_dir() else source)
+
+
+def _read(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and weights of a directory or a hub name."""
+    folder = Path(source)
+    if folder.is_dir():
+        config, weights = folder / "config.json", sorted(folder.glob("model*.safetensors"))
+    else:
+        from transformers.utils import cached_file
+
+        # Raises an OSError that says why where a file cannot be had.
+        config, *weights = (Path(str(cached_file(source, name))) for name in ("config.json", "model.safetensors"))
+    if not weights:
+        raise CheckpointError(f"{source} holds no safetensors", "convert its weights, pickles are not read")
+    state: dict[str, Tensor] = {}
+    for path in weights:
+        state |= load_file(path)
+    return json.loads(config.read_text(encoding="utf-8")), state
