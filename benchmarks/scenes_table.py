@@ -26,13 +26,16 @@ from fovea.evaluation.grounding import Row, evaluate_grounding, summarise
 from fovea.grounder import Grounder
 from fovea.proposers.grid_settings import MINI_GRID
 from fovea.recipes import resolve_recipe
+from fovea.rules.relations import resolve_relations
 from fovea.scenes.scene import FIRST_TEST_SEED
 from fovea.scorers.marked_clip import MarkedClip
 
 Cell = tuple[str, str, str]
 
 
-def rows_of(part: tuple[int, int], names: str, recipes: list[str], proposals: list[str], clips: list[str]) -> dict:
+def rows_of(
+    part: tuple[int, int], names: str, recipes: list[str], proposals: list[str], clips: list[str], dialect: str
+) -> dict:
     """Rows by combination for the scenes of one part: first seed and count."""
     torch.set_num_threads(1)
     encoders = {Path(clip).name: load_clip(clip) for clip in clips}
@@ -47,7 +50,10 @@ def rows_of(part: tuple[int, int], names: str, recipes: list[str], proposals: li
             for name in recipes:
                 recipe = resolve_recipe(name)
                 scorer = MarkedClip(chosen, recipe.styles, recipe.template)
-                grounder = Grounder(name, models, scorer, lambda: sam, MINI_GRID, cache)
+                rules = resolve_relations(dialect, "built-in", len(recipe.styles) * len(chosen))
+                grounder = Grounder(
+                    name, models, scorer, lambda: sam, MINI_GRID, cache, rules if recipe.relations else None
+                )
                 for source in proposals:
                     results[name, models, source] += evaluate_grounding(grounder, [example], source)
     return results
@@ -58,8 +64,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=FIRST_TEST_SEED)
     parser.add_argument("--names", default="train")
-    parser.add_argument("--recipes", default="crop,redcircle,fgvp,C1,D4,crop+C1+D4")
+    parser.add_argument("--recipes", default="crop,crop+C1,crop+D4,C1,D4,crop+C1+D4,fgvp")
     parser.add_argument("--proposals", default="ground-truth,sam-boxes,grid")
+    parser.add_argument("--relations", default="extended")
     parser.add_argument("--models", default="mini-ensemble")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="receives all figures as JSON")
@@ -73,6 +80,7 @@ def main() -> None:
         recipes=options.recipes.split(","),
         proposals=options.proposals.split(","),
         clips=list(resolve_models(options.models).clips),
+        dialect=options.relations,
     )
     merged: dict[Cell, list[Row]] = defaultdict(list)
     with ProcessPoolExecutor(options.processes) as pool:

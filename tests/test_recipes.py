@@ -13,7 +13,8 @@ from transformers import CLIPConfig, CLIPModel
 import fovea
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.proposers.grid_settings import GridSettings
-from fovea.recipes import RECIPES, resolve_recipe
+from fovea.recipes import RECIPES, combine, resolve_recipe
+from fovea.rules.subtraction import Bank
 from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -40,13 +41,13 @@ def test_recipes_by_name() -> None:
     assert [style.code for style in resolve_recipe("fgvp").styles] == ["P", "D4"]
     assert [style.code for style in resolve_recipe("redcircle").styles] == ["P", "C1"]
     assert [style.code for style in resolve_recipe("crop+blur-outside-mask+c1").styles] == ["P", "D4", "C1"]
-    with pytest.raises(ExpressionError, match="crop, redcircle, fgvp"):
+    with pytest.raises(ExpressionError, match="known are crop, cpt, reclip, redcircle, fgvp"):
         resolve_recipe("nonsense")
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "C4+B1"])
 def test_any_checkpoint_answers(recipe: str, directory: Path) -> None:
-    grounder = fovea.load(recipe, str(directory), device="cpu")
+    grounder = fovea.load(recipe, str(directory), device="cpu", bank=Bank(("the house", "a cat")))
     answers = grounder.find(PICTURE, ["the car", "the dog"], boxes=BOXES)
     assert all(answer.status == "found" for answer in answers)
     assert answers[0].provenance.models == str(directory)
@@ -55,12 +56,51 @@ def test_any_checkpoint_answers(recipe: str, directory: Path) -> None:
     assert (answers[0].mask is not None) == masked
 
 
+def test_rules_are_parts_of_recipes(directory: Path) -> None:
+    recipe = resolve_recipe("crop+D4+r+S")
+    assert (recipe.relations, recipe.subtraction, recipe.parts) == (True, True, "P+D4+R+S")
+    with pytest.raises(ExpressionError, match="subtracts"):
+        fovea.load("crop+S", str(directory))
+    with pytest.raises(ExpressionError, match="no visual prompt"):
+        combine("R+S")
+    for wrong in ({"relations": "none"}, {"parser": "none"}, {"rendering": "none"}):
+        with pytest.raises(ExpressionError, match="'none'"):
+            fovea.load("crop+R", str(directory), **wrong)
+
+
+def test_relations_decide_where_looks_do_not(directory: Path) -> None:
+    """Random weights know no looks, but anybody knows which box is leftmost."""
+    grounder = fovea.load("crop+R", str(directory), device="cpu")
+    answers = grounder.find(PICTURE, ["the leftmost object", "the second object from the left"], boxes=BOXES)
+    assert [answer.region for answer in answers] == [0, 2]
+    assert answers[0].provenance.relations == "extended, parser built-in"
+    assert fovea.load("crop", str(directory)).find(PICTURE, "left", boxes=BOXES)[0].provenance.relations == "none"
+
+
+def test_parity_and_direct_see_nearly_the_same(directory: Path) -> None:
+    pytest.importorskip("cv2")
+    shares = []
+    for rendering in ("direct", "parity"):
+        grounder = fovea.load("P+D3+D4+C1", str(directory), device="cpu", rendering=rendering)
+        shares.append(grounder.ground(PICTURE, "the car", boxes=BOXES).matrix.over_regions())
+        assert grounder.explain(PICTURE, "the car", boxes=BOXES).evidence[1].pictures.shape == (3, 32, 32, 3)
+    np.testing.assert_allclose(shares[0], shares[1], atol=0.15)
+
+
+def test_every_row_of_the_paper_states_its_numbers() -> None:
+    for recipe in RECIPES.values():
+        if recipe.name != "crop":
+            assert len(recipe.reported) == 8
+    assert RECIPES["fgvp-rs"].reported["refcoco-val"] == 59.6
+    assert RECIPES["reclip"].reported["refcocog-test"] == 59.0
+
+
 def test_batches_and_order_are_invisible(directory: Path) -> None:
-    grounder = fovea.load("fgvp", str(directory), device="cpu")
+    grounder = fovea.load("P+D4", str(directory), device="cpu")
     together = grounder.ground(PICTURE, ["the car", "the dog"], boxes=BOXES).matrix.values
     turned = grounder.ground(PICTURE, ["the dog", "the car"], boxes=BOXES[::-1]).matrix.values
     np.testing.assert_allclose(turned[::-1, ::-1], together, atol=1e-3)
-    alone = fovea.load("fgvp", str(directory), device="cpu").ground(PICTURE, "the dog", boxes=BOXES[1:2]).matrix.values
+    alone = fovea.load("P+D4", str(directory), device="cpu").ground(PICTURE, "the dog", boxes=BOXES[1:2]).matrix.values
     np.testing.assert_allclose(alone[0, 0], together[1, 1], atol=1e-3)
 
 

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +17,8 @@ from fovea.backbones.sources import MINIS
 from fovea.cli import doctor, evaluate, mark
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example
-from fovea.marks import render
-from fovea.pictures import Picture
+from fovea.marks import MarkStyle
+from fovea.marks.direct import Canvas
 from fovea.regions import Regions
 from fovea.scenes.export import write_scenes
 from fovea.scenes.scene import compose
@@ -58,7 +57,7 @@ def test_find_prints_one_document(picture: Path, tmp_path: Path) -> None:
     done = fovea("find", picture, f"the {name}", "<b>odd</b>", "--json", "--out", overlay, "--explain", report)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert list(document) == ["recipe", "models", "picture", "proposals", "answers"]
+    assert list(document) == ["recipe", "models", "picture", "proposals", "relations", "answers"]
     assert document["picture"] == {"path": str(picture), "width": 256, "height": 256}
     assert document["proposals"]["source"] == "sam-grid"
     assert [answer["expression"] for answer in document["answers"]] == [f"the {name}", "<b>odd</b>"]
@@ -188,11 +187,13 @@ def test_mark_draws_all_regions_at_once(
 ) -> None:
     counts: list[int] = []
 
-    def counted(picture: Picture, regions: Regions, *rest: Any) -> np.ndarray:
-        counts.append(len(regions))
-        return render(picture, regions, *rest)
+    draw = Canvas.draw
 
-    monkeypatch.setattr("fovea.marks.render", counted)
+    def counted(canvas: Canvas, regions: Regions, style: MarkStyle) -> np.ndarray:
+        counts.append(len(regions))
+        return draw(canvas, regions, style)
+
+    monkeypatch.setattr(Canvas, "draw", counted)
     mark.run(picture, "C1", tmp_path / "whole.png", boxes)
     number = len(compose(SEED).things)
     assert counts == [number]

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fovea.cli.options import (
+    BankOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
     ModelsOption,
     OutOption,
+    ParserOption,
     PictureArgument,
     RecipeOption,
+    RelationsOption,
+    RenderingOption,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +50,10 @@ def run(
     min_score: Annotated[
         float, typer.Option("--min-score", min=0, max=1, help="Below this share the answer is: absent.")
     ] = 0.0,
+    relations: RelationsOption = "extended",
+    parser: ParserOption = "built-in",
+    rendering: RenderingOption = "direct",
+    bank: BankOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
@@ -54,10 +62,14 @@ def run(
     from fovea.pictures import open_picture
     from fovea.proposers.given import regions_from_file
     from fovea.recipes import load
+    from fovea.rules.subtraction import read_bank
 
     opened = open_picture(picture)
     regions = None if proposals == "grid" else regions_from_file(proposals, opened)
-    grounder = load(recipe, models, device=device, dtype=dtype)
+    grounder = load(
+        recipe, models, device=device, dtype=dtype, relations=relations, parser=parser, rendering=rendering,
+        bank=None if bank is None else read_bank(bank),
+    )  # fmt: skip
     grounding = grounder.ground(opened, expressions, regions=regions, min_score=min_score, explain=explain is not None)
     if out is not None:
         _write_overlay(grounding, out)
@@ -95,6 +107,6 @@ def _print(grounding: Grounding) -> None:
             typer.echo(f"{answer.expression}: [{box}]  score {answer.score:.2f}")
     typer.echo(
         f"{provenance.count} proposals from {provenance.proposals}; "
-        f"recipe {provenance.recipe}, models {provenance.models}; "
+        f"recipe {provenance.recipe}, models {provenance.models}, relations {provenance.relations}; "
         f"{sum(grounding.seconds.values()):.2f} s"
     )

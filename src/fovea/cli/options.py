@@ -15,6 +15,29 @@ ModelsOption = Annotated[
     str,
     typer.Option("--models", help="mini, photo, photo-small, or directories and hub names of a CLIP and a SAM."),
 ]
+RelationsOption = Annotated[
+    str,
+    typer.Option("--relations", metavar="NAME", help="How recipes with R read places: extended, reclip or head."),
+]
+ParserOption = Annotated[
+    str,
+    typer.Option(
+        "--parser", metavar="NAME|FILE", help="What parses expressions: built-in, spacy, spacy:MODEL, or JSON records."
+    ),
+]
+RenderingOption = Annotated[
+    str,
+    typer.Option("--rendering", metavar="NAME", help="direct, or parity: marks as the released programs draw them."),
+]
+BankOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--bank",
+        metavar="FILE",
+        help="Expressions that recipes with S subtract, one per line.",
+        show_default=False,
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -16,16 +16,15 @@ def run() -> None:
     from fovea.marks.styles import STYLES
     from fovea.recipes import RECIPES
 
-    recipes = Table("recipe", "what it does", "visual prompts", "source", title="--recipe", title_justify="left")
+    recipes = Table("recipe", "parts", "what it does", "source", title="--recipe", title_justify="left")
     for recipe in RECIPES.values():
-        styles = " + ".join(f"{style.name} ({style.code})" for style in recipe.styles)
-        recipes.add_row(recipe.name, recipe.summary, styles, recipe.paper)
+        recipes.add_row(recipe.name, recipe.parts, recipe.summary, recipe.paper)
     models = Table("models", "CLIP", "SAM", title="--models", title_justify="left")
     for preset in PRESETS.values():
         clips = ", ".join(source.rsplit("/", 1)[-1] if preset.embedded else source for source in preset.clips)
         models.add_row(preset.name, clips, preset.sam.rsplit("/", 1)[-1] if preset.embedded else preset.sam)
     console = Console()
     console.print(recipes)
-    typer.echo("Visual prompts may be joined by + in place of a recipe:")
+    typer.echo("Parts may be joined by + in place of a recipe: R for relations, S for subtraction, and visual prompts:")
     typer.echo("  " + ", ".join(f"{name} ({style.code})" for name, style in STYLES.items()) + "\n")
     console.print(models)

@@ -16,6 +16,7 @@ def _head(picture: Picture, provenance: Provenance) -> dict[str, Any]:
         "models": provenance.models,
         "picture": {"path": picture.path, "width": picture.width, "height": picture.height},
         "proposals": {"source": provenance.proposals, "count": provenance.count},
+        "relations": provenance.relations,
     }
 
 

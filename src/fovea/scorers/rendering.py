@@ -9,6 +9,7 @@ import numpy as np
 
 from fovea.backbones.clip import ClipEncoder
 from fovea.cache import FeatureCache
+from fovea.errors import ExpressionError
 from fovea.marks.direct import Canvas
 from fovea.marks.parity import clip_inputs, reclip_inputs, reclip_pictures, resize_bilinear
 from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
@@ -108,3 +109,21 @@ class ParityRendering:
             seen = clip_inputs(picture.pixels, regions.boxes, masks, style, self.options, mean=zero, std=one) * 255
             seen = resize_bilinear(seen, (encoder.image_size, encoder.image_size))
         return np.asarray((seen.transpose(0, 2, 3, 1) + 0.5).clip(0, 255).astype(np.uint8))
+
+
+def resolve_rendering(name: str, options: MarkOptions, native: tuple[MarkStyle, ...]) -> Rendering:
+    """A rendering by name.
+
+    Args:
+        name: ``direct`` or ``parity``.
+        options: how marks look.
+        native: for parity, the styles that are drawn at the picture's own resolution.
+
+    Raises:
+        ExpressionError: there is no such rendering.
+    """
+    if name == "direct":
+        return DirectRendering(options)
+    if name == "parity":
+        return ParityRendering(options, native)
+    raise ExpressionError(f"there is no rendering called {name!r}", "known are direct and parity")

@@ -1,15 +1,16 @@
-"""The papers' systems as named combinations of parts, and the door that builds them."""
+"""The door: builds grounders from a recipe and models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fovea.backbones.sources import ModelSources, resolve_models
 from fovea.cache import DEFAULT_BYTES, FeatureCache
 from fovea.errors import CheckpointError, ExpressionError
-from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
+from fovea.marks.styles import MarkOptions, parse_style
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
+from fovea.recipes.fgvp import FGVP_RECIPES
+from fovea.recipes.recipe import Recipe, combine
 from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
@@ -17,58 +18,14 @@ if TYPE_CHECKING:
 
     from fovea.backbones.sam import SamSegmenter
     from fovea.grounder import Grounder
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A named combination.
-
-    Attributes:
-        name: what ``--recipe`` takes.
-        summary: one line on what it does.
-        styles: the visual prompts whose scores are summed.
-        paper: where it comes from.
-        relations: whether the rules on places and neighbours apply, the paper's R.
-        template: sentence around an expression.
-    """
-
-    name: str
-    summary: str
-    styles: tuple[MarkStyle, ...]
-    paper: str
-    relations: bool = False
-    template: str = "a photo of {}"
-
-
-def _parts(text: str) -> tuple[tuple[MarkStyle, ...], bool]:
-    """Visual prompts joined by ``+``, with an ``R`` among them for the rules on relations."""
-    parts = [part.strip() for part in text.split("+")]
-    styles = tuple(parse_style(part) for part in parts if part.upper() != "R")
-    if not styles:
-        raise ExpressionError(f"{text!r} names no visual prompt", "add one, such as crop")
-    return styles, len(styles) < len(parts)
-
-
-def _recipe(name: str, parts: str, summary: str, paper: str) -> Recipe:
-    styles, relations = _parts(parts)
-    return Recipe(name, summary, styles, paper, relations)
-
+    from fovea.rules.subtraction import Bank
 
 #: Every recipe by name.
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        _recipe("crop", "P", "cut each region out and let CLIP choose", "baseline of ReCLIP and FGVP"),
-        _recipe(
-            "redcircle", "P+C1+R", "a crop and a red ellipse around each region", "Shtedritski et al. 2023, as in FGVP"
-        ),
-        _recipe("fgvp", "P+D4+R", "a crop, and everything outside of the mask blurred", "Yang et al. 2023 (FGVP)"),
-    )
-}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in FGVP_RECIPES}
 
 
 def resolve_recipe(name: str) -> Recipe:
-    """A recipe by name, or an ad-hoc one from visual prompts joined by ``+``, such as ``D4`` or ``crop+C1``.
+    """A recipe by name, or an ad-hoc one from parts joined by ``+``, such as ``D4`` or ``crop+C1+R``.
 
     Raises:
         ExpressionError: there is no such recipe.
@@ -76,14 +33,12 @@ def resolve_recipe(name: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
     try:
-        styles, relations = _parts(name)
+        return combine(name)
     except ExpressionError as error:
         known = ", ".join(RECIPES)
         raise ExpressionError(
-            f"there is no recipe called {name!r}",
-            f"known are {known}, or visual prompts joined by +, such as crop+D4+R",
+            f"there is no recipe called {name!r}", f"known are {known}, or parts joined by +, such as crop+D4+R"
         ) from error
-    return Recipe(name, "visual prompts chosen by hand", styles, "", relations)
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -116,6 +71,8 @@ def load(
     cache_bytes: int = DEFAULT_BYTES,
     relations: str = "extended",
     parser: str = "built-in",
+    rendering: str = "direct",
+    bank: Bank | None = None,
 ) -> Grounder:
     """Build a grounder.
 
@@ -124,16 +81,18 @@ def load(
         models: ``mini`` (embedded), ``photo``, ``photo-small``, or directories and hub names of a CLIP and a SAM.
         device: a torch device; ``auto`` takes a GPU where there is one.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        options: how marks look.
+        options: how marks look; as the recipe says by default.
         cache_bytes: most that cached features may hold.
         relations: the dialect of recipes that apply relations: ``extended`` or ``reclip``.
         parser: what reads expressions for them: ``built-in``, ``spacy``, ``spacy:MODEL``, or a JSON file of parses.
+        rendering: ``direct`` marks at the model's input size; ``parity`` as the released programs do.
+        bank: expressions for recipes that subtract.
 
     Returns:
         A grounder; the segmenter is loaded when it is first needed.
 
     Raises:
-        ExpressionError: there is no such recipe.
+        ExpressionError: there is no such recipe, dialect, parser or rendering, or a recipe lacks its bank.
         CheckpointError: a model cannot be found or loaded.
     """
     chosen = resolve_recipe(recipe)
@@ -144,7 +103,13 @@ def load(
     from fovea.backbones.clip import load_clip
     from fovea.grounder import Grounder
     from fovea.scorers.marked_clip import MarkedClip
-    from fovea.scorers.rendering import DirectRendering
+    from fovea.scorers.rendering import resolve_rendering
+
+    shown = resolve_rendering(rendering, options or chosen.options, chosen.native)
+    if chosen.subtraction and bank is None:
+        raise ExpressionError(
+            f"the recipe {chosen.name!r} subtracts a bank of expressions", "give one with --bank FILE"
+        )
 
     def load_segmenter() -> SamSegmenter:
         from fovea.backbones.sam import load_sam
@@ -152,7 +117,8 @@ def load(
         return load_sam(sources.sam, place, precision)
 
     encoders = [load_clip(source, place, precision) for source in sources.clips]
-    scorer = MarkedClip(encoders, chosen.styles, chosen.template, DirectRendering(options))
+    used = bank if chosen.subtraction else None
+    scorer = MarkedClip(encoders, chosen.styles, chosen.template, shown, used)
     grid = MINI_GRID if sources.embedded else GridSettings()
     return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes), rules)
 
