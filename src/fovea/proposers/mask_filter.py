@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 # Pixels that touch at a corner belong together.
 _EIGHT = np.ones((3, 3), bool)
@@ -43,6 +42,15 @@ class MaskFilter:
         return area >= self.min_mask_area and (self.max_mask_area is None or area <= self.max_mask_area)
 
 
+def _patches(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Connected patches of a mask: ``(H, W)`` labels from 1, and how many there are."""
+    # Imported here, since settings are read at every start and masks are rarely mended.
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, _EIGHT)
+    return labels, int(count)
+
+
 def _areas(labels: np.ndarray, count: int) -> np.ndarray:
     """Pixels of every label; label 0 counts nothing."""
     areas = np.bincount(labels.ravel(), minlength=count + 1)
@@ -76,7 +84,7 @@ def fill_holes(mask: np.ndarray, below: int) -> tuple[np.ndarray, bool]:
         # The whole background is one patch.
         return (np.ones_like(mask), True) if mask.size < below else (mask, False)
     rows, columns = _window(mask)
-    labels, count = ndimage.label(~mask[rows, columns], _EIGHT)
+    labels, count = _patches(~mask[rows, columns])
     areas = _areas(labels, count)
     # What lies outside of the window, above or left of it, goes on from the patch at its first corner; what lies below
     # or right, from the one at its last: the mask does not reach the window's edge there.
@@ -109,7 +117,7 @@ def drop_islands(mask: np.ndarray, below: int) -> tuple[np.ndarray, bool]:
     if below <= 1 or not mask.any():
         return mask, False
     rows, columns = _window(mask)
-    labels, count = ndimage.label(mask[rows, columns], _EIGHT)
+    labels, count = _patches(mask[rows, columns])
     areas = _areas(labels, count)
     small = (areas < below) & (areas > 0)
     if not small.any():
