@@ -50,4 +50,7 @@ class MissingExtraError(FoveaError):
     """
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional package", f'pip install "fovea[{extra}]"')
+        super().__init__(
+            f"{what} needs an optional package",
+            f"in fovea's folder run: pip install -c constraints.txt -e '.[{extra}]'",
+        )

@@ -39,7 +39,9 @@ def run() -> None:
     for extra, package in _EXTRAS.items():
         found = _version(package)
         typer.echo(
-            f"  {package} {found}" if found else f'  {package} not installed (optional): pip install "fovea[{extra}]"'
+            f"  {package} {found}"
+            if found
+            else f"  {package} not installed (optional): pip install -c constraints.txt -e '.[{extra}]'"
         )
     if not problems:
         # What follows needs all of them.

@@ -67,7 +67,10 @@ def run(
         int, typer.Option("--seed", min=0, help="First scene, where they are composed on the fly.")
     ] = 1_000_000,
     names: Annotated[
-        str, typer.Option("--names", help="train, unseen, or all, where they are composed on the fly.")
+        str,
+        typer.Option(
+            "--names", help="Which kinds of things scenes show: train (those the minis learnt), unseen, or all."
+        ),
     ] = "train",
     out: Annotated[
         Path | None,

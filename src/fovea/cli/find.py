@@ -30,9 +30,7 @@ NAME = "find"
 
 def run(
     picture: PictureArgument,
-    expressions: Annotated[
-        list[str], typer.Argument(metavar="EXPRESSION...", help="What to find.", show_default=False)
-    ],
+    expressions: Annotated[list[str], typer.Argument(metavar="EXPRESSION", help="What to find.", show_default=False)],
     recipe: RecipeOption = "fgvp",
     proposals: Annotated[
         str,

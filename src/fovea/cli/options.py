@@ -13,7 +13,10 @@ RecipeOption = Annotated[
 ]
 ModelsOption = Annotated[
     str,
-    typer.Option("--models", help="mini, photo, photo-small, or directories and hub names of a CLIP and a SAM."),
+    typer.Option(
+        "--models",
+        help="mini, mini-vit, mini-ensemble, photo, photo-small, or directories and hub names of a CLIP and a SAM.",
+    ),
 ]
 RelationsOption = Annotated[
     str,
@@ -44,7 +47,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 BoxesOption = Annotated[
     Path | None,
     typer.Option(
-        "--boxes", metavar="FILE", help="JSON with boxes: [x1,y1,x2,y2] rows, detections, COCO.", show_default=False
+        "--boxes",
+        metavar="FILE",
+        help="JSON with boxes: rows of x1,y1,x2,y2, detections or COCO (docs/regions.md).",
+        show_default=False,
     ),
 ]
 MaskOption = Annotated[

@@ -2,7 +2,7 @@
 
 Everything here is meant to be bit-equal, so the steps look clumsier than they need to be: bilinear resampling without
 antialiasing, boolean masks that grow a little, red and blue swapped in the gray weights. Lines and filled ellipses need
-OpenCV (``pip install "fovea[parity]"``).
+OpenCV (the extra ``parity``).
 """
 
 from __future__ import annotations
