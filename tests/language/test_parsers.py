@@ -15,6 +15,7 @@ from fovea.language.parsers import resolve_parser
 from fovea.language.parses import Parse
 from fovea.language.phrases import Extreme, Ordinal, Phrase, Place, Related, read_phrase
 from fovea.language.tagger import tokenize
+from fovea.rules.relations import resolve_relations
 
 RECORDED = json.loads((Path(__file__).parents[1] / "golden" / "fgvp" / "relations.json").read_text())["expressions"]
 
@@ -87,6 +88,7 @@ def test_records_are_taken_as_they_are(tmp_path: Path) -> None:
     parser = resolve_parser(str(path))
     assert parser("left man").heads == (1, 1)
     assert parser("left man").source == "record"
+    assert resolve_relations("reclip", str(path), 1).name == "reclip, parser record"
     with pytest.raises(DataError, match="holds no parse of 'a cat'"):
         parser("a cat")
 

@@ -11,6 +11,7 @@ import pytest
 
 from fovea.language.entities import Entity, main_entity
 from fovea.language.keywords import Keywords
+from fovea.language.parsers import Parser
 from fovea.language.parses import Parse
 from fovea.rules.reclip import ReclipRules, Softness, softened
 from fovea.rules.relations import ReclipRelations, texts_of
@@ -102,7 +103,7 @@ def test_entities_are_read(recorded: dict[str, Any]) -> None:
 @pytest.mark.parametrize("recorded", EXPRESSIONS, ids=lambda recorded: recorded["text"])
 def test_shares_are_those_of_the_released_program(recorded: dict[str, Any], variant: str) -> None:
     rules, softness = VARIANTS[variant]
-    relations = ReclipRelations(lambda _: Parse.from_record(recorded), rules, softness)
+    relations = ReclipRelations(Parser("record", lambda _: Parse.from_record(recorded)), rules, softness)
     boxes = BOXES[:1] if variant == "single_box" else BOXES
 
     def logits(text: str) -> np.ndarray:

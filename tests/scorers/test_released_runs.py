@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from fovea.answers import ScoreMatrix, softmax
 from fovea.backbones.clip import CLIP_MEAN, CLIP_STD, ClipEncoder
 from fovea.cache import FeatureCache
+from fovea.language.parsers import Parser
 from fovea.language.parses import Parse
 from fovea.marks import MarkOptions, parse_style
 from fovea.marks.styles import COLOURS
@@ -69,7 +70,8 @@ def parse(text: str) -> Parse:
     return Parse.from_record(PARSES[text]) if text in PARSES else Parse(("thing",), (0,), ("ROOT",), ("NOUN",))
 
 
-PARSED = ReclipRelations(parse)
+PARSER = Parser("record", parse)
+PARSED = ReclipRelations(PARSER)
 CIRCLES = "C4 C3 C1"
 BOTH = ("ViT-B/32", "RN50x16")
 ONE = ("ViT-B/32",)
@@ -80,7 +82,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...], Relations | None, Aggregate, bool, s
     "RS_P_circles_2clip": ("P " + CIRCLES, BOTH, PARSED, "sum", True, "a photo of {}", {}),
     "S_circles_2clip": (CIRCLES, BOTH, None, "sum", True, "a photo of {}", {}),
     "baseline_crop_1clip": ("P", ONE, None, "sum", False, "a photo of {}", {}),
-    "baseline_head_crop": ("P", ONE, HeadPhrase(parse), "sum", False, "a photo of {}", {}),
+    "baseline_head_crop": ("P", ONE, HeadPhrase(PARSER), "sum", False, "a photo of {}", {}),
     "baseline_max_gold": ("P B4", ONE, None, "max", False, "a photo of {}", {}),
     "parse_crop_blur_2clip": ("P B4", BOTH, PARSED, "sum", False, "a photo of {}", {}),
     "parse_crop_circle_2clip": ("P C1", BOTH, PARSED, "sum", False, "a photo of {}", {}),

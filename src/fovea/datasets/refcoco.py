@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example, Query
+from fovea.proposers.given import detections_by_picture
 from fovea.regions import Regions
 
 # Folders that hold the pictures, in the order they are looked for.
@@ -75,13 +76,8 @@ def _detections(directory: Path) -> dict[str, list[list[float]]] | None:
     if not found:
         return None
     try:
-        data = json.loads(found[0].read_text(encoding="utf-8"))
-        if isinstance(data, Mapping):
-            return {str(key): [[float(v) for v in box] for box in boxes] for key, boxes in data.items()}
-        boxes: dict[str, list[list[float]]] = {}
-        for row in data:
-            boxes.setdefault(str(row["image_id"]), []).append([float(v) for v in row["box"]])
-        return boxes
+        boxes = detections_by_picture(json.loads(found[0].read_text(encoding="utf-8")))
+        return {key: [[float(value) for value in box] for box in rows] for key, rows in boxes.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{found[0]} holds no detections: {error!r}", "use ReCLIP's format, x, y, w, h") from error
 

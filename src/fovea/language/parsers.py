@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,22 +13,34 @@ from fovea.language import builtin
 from fovea.language.parses import Parse
 from fovea.language.templates import clean
 
-#: From an expression to its parse.
-Parser = Callable[[str], Parse]
+
+@dataclass(frozen=True)
+class Parser:
+    """From an expression to its parse.
+
+    Attributes:
+        name: for the results: ``built-in``, ``spacy:MODEL`` or ``record``.
+        parse: does it.
+    """
+
+    name: str
+    parse: Callable[[str], Parse]
+
+    def __call__(self, text: str) -> Parse:
+        """The parse of an expression."""
+        return self.parse(text)
+
 
 # Longer expressions are not parsed: a model reads no more of them either, and the rules of parses are not linear.
 _MOST_WORDS = 200
 
 
-def _bounded(parser: Parser) -> Parser:
-    @lru_cache(maxsize=4096)
-    def parse(text: str) -> Parse:
-        return parser(" ".join(text.split()[:_MOST_WORDS]))
-
-    return parse
+def _bounded(name: str, parse: Callable[[str], Parse]) -> Parser:
+    """A parser that reads the beginning of long texts and remembers what it read."""
+    return Parser(name, lru_cache(maxsize=4096)(lambda text: parse(" ".join(text.split()[:_MOST_WORDS]))))
 
 
-def _spacy(model: str) -> Parser:
+def _spacy(model: str) -> Callable[[str], Parse]:
     try:
         import spacy
     except ImportError as error:
@@ -69,7 +82,7 @@ def read_records(path: Path) -> Parser:
             raise DataError(f"{path} holds no parse of {text!r}", "add it, or use --parser built-in")
         return records[text]
 
-    return parse
+    return Parser("record", parse)
 
 
 def resolve_parser(name: str = "built-in") -> Parser:
@@ -84,9 +97,10 @@ def resolve_parser(name: str = "built-in") -> Parser:
         DataError: the model or the file cannot be read.
     """
     if name == "built-in":
-        return _bounded(builtin.parse)
+        return _bounded(name, builtin.parse)
     if name == "spacy" or name.startswith("spacy:"):
-        return _bounded(_spacy(name.partition(":")[2] or "en_core_web_sm"))
+        model = name.partition(":")[2] or "en_core_web_sm"
+        return _bounded(f"spacy:{model}", _spacy(model))
     if Path(name).suffix == ".json":
         return read_records(Path(name))
     raise ExpressionError(f"there is no parser called {name!r}", "known are built-in, spacy, or a .json file of parses")

@@ -98,24 +98,22 @@ _PLACE_NOUNS = _PICTURE | _PARTS | _MIDDLE | frozenset(_SIDES)
 
 # Words between two things, and the relation they name; the first that matches wins.
 _CONNECTORS: tuple[tuple[re.Pattern[str], RelationName], ...] = tuple(
-    (re.compile(rf"(?:\b|^)(?:{pattern})\b"), name)  # type: ignore[misc]
+    (re.compile(rf"\b(?:{pattern})\b"), name)  # type: ignore[misc]
     for pattern, name in (
-        ("between|in between", "between"),
+        ("between", "between"),
         ("bigger than|larger than|taller than", "bigger"),
         ("smaller than|tinier than|shorter than", "smaller"),
         ("left of|left from|west of", "left"),
         ("right of|right from|east of", "right"),
-        ("on top of|above|over|atop|north of|top of", "above"),
+        ("above|over|atop|north of|top of", "above"),
         ("below|under|underneath|beneath|south of|bottom of", "below"),
-        ("in front of|front of", "front"),
-        ("behind|in back of|back of", "behind"),
+        ("front of", "front"),
+        ("behind|back of", "behind"),
         (
             "next to|near|nearest|beside|besides|adjacent to|alongside|by|close to|closer to|closest to|nearest to",
             "near",
         ),
-        ("inside|inside of|within", "inside"),
-        # "held by the man" says nothing of places.
-        ("^by", "near"),
+        ("inside|within", "inside"),
     )
 )
 

@@ -67,8 +67,8 @@ class Canvas:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the three pictures, for the cache's bound."""
-        return 9 * self.size[0] * self.size[1]
+        """Bytes that a canvas keeps alive, for the cache's bound: its three pictures and the one it was made from."""
+        return 9 * self.size[0] * self.size[1] + 3 * self.picture.width * self.picture.height
 
     def draw(self, regions: Regions, style: MarkStyle) -> np.ndarray:
         """Mark every region on a copy of the picture.

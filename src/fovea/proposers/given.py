@@ -87,13 +87,19 @@ def _names(picture: Picture, image_id: str | None) -> list[str]:
     return [stem, str(int(tail))] if tail.isdecimal() else [stem]
 
 
+def detections_by_picture(data: Any) -> dict[str, Any]:
+    """The ``[x, y, w, h]`` rows of every picture in ReCLIP's two forms: a mapping, or a list of single boxes."""
+    if not isinstance(data, list):
+        return dict(data)
+    rows: dict[str, list[Any]] = {}
+    for row in data:
+        rows.setdefault(str(row["image_id"]), []).append(row["box"])
+    return rows
+
+
 def _detections(data: Any, names: list[str]) -> Any:
-    """The ``[x, y, w, h]`` rows of a picture in ReCLIP's two forms."""
-    if isinstance(data, list):
-        rows: dict[str, list[Any]] = {}
-        for row in data:
-            rows.setdefault(str(row["image_id"]), []).append(row["box"])
-        data = rows
+    """The ``[x, y, w, h]`` rows of one picture."""
+    data = detections_by_picture(data)
     for name in names:
         if name in data:
             return data[name]

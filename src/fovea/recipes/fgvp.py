@@ -74,23 +74,3 @@ FGVP_RECIPES: tuple[Recipe, ...] = (
         "59.6 65.0 52.0 60.0 66.8 49.7 63.3 63.4",
     ),
 )  # fmt: skip
-
-#: What the paper reports for single visual prompts with detections as proposals, without rules, on the val splits of
-#: RefCOCO, RefCOCO+ and RefCOCOg; then for COCO and PACO with annotated regions.
-SINGLE_STYLES: dict[str, tuple[float, float, float, float, float]] = {
-    "P": (45.3, 46.4, 56.4, 70.9, 38.5),
-    "A1": (46.7, 47.9, 48.9, 52.3, 39.1),
-    "A2": (48.2, 49.0, 57.0, 64.2, 35.7),
-    "B1": (45.5, 46.4, 47.0, 48.5, 42.7),
-    "B2": (35.4, 30.7, 30.8, 34.4, 37.2),
-    "B3": (45.9, 44.0, 48.4, 42.4, 37.4),
-    "B4": (48.8, 51.4, 54.1, 62.1, 39.2),
-    "C1": (48.9, 51.7, 54.6, 48.9, 42.6),
-    "C2": (40.7, 37.1, 37.9, 36.1, 37.2),
-    "C3": (47.8, 46.2, 50.3, 42.9, 36.6),
-    "C4": (49.3, 52.1, 52.2, 58.1, 36.8),
-    "D1": (46.1, 45.0, 46.3, 47.3, 41.0),
-    "D2": (41.8, 38.5, 38.4, 41.1, 43.7),
-    "D3": (45.8, 45.9, 51.2, 45.2, 40.4),
-    "D4": (52.8, 55.4, 57.8, 67.8, 43.3),
-}

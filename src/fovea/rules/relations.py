@@ -53,7 +53,7 @@ class ExtendedRelations:
 
     def __init__(self, parser: Parser, summed: int = 1) -> None:
         self.parser, self.summed = parser, summed
-        self.name = f"extended, parser {parser('thing').source}"
+        self.name = f"extended, parser {parser.name}"
 
     def share(self, expression: str, boxes: np.ndarray, size: tuple[int, int], logits: Logits) -> np.ndarray:
         """See :class:`Relations`."""
@@ -75,7 +75,7 @@ class ReclipRelations:
 
     def __init__(self, parser: Parser, rules: ReclipRules | None = None, softness: Softness | None = None) -> None:
         self.parser, self.rules, self.softness = parser, rules or ReclipRules(), softness or Softness()
-        self.name = f"reclip, parser {parser('thing').source}"
+        self.name = f"reclip, parser {parser.name}"
 
     def share(self, expression: str, boxes: np.ndarray, size: tuple[int, int], logits: Logits) -> np.ndarray:
         """See :class:`Relations`."""
@@ -98,7 +98,7 @@ class HeadPhrase:
 
     def __init__(self, parser: Parser) -> None:
         self.parser = parser
-        self.name = f"head, parser {parser('thing').source}"
+        self.name = f"head, parser {parser.name}"
 
     def share(self, expression: str, boxes: np.ndarray, size: tuple[int, int], logits: Logits) -> np.ndarray:
         """See :class:`Relations`."""
