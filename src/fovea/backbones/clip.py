@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from fovea.backbones.clip_resnet import ResnetFiles, find_resnet, load_clip_resnet, load_tokenizer, pixel_statistics
 from fovea.backbones.sources import check_complete, not_loaded
 from fovea.errors import CheckpointError, ExpressionError
-from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig
+from fovea.networks.clip_resnet import ClipResnet
 
 #: Mean and deviation of CLIP's pixels on the scale 0..1, where a model states none of its own.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -204,18 +204,17 @@ def load_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch.float
     """Load a CLIP.
 
     Args:
-        source: a directory or a hub name: any dual encoder of transformers, or a CLIP-ResNet directory.
+        source: a directory or a hub name: any dual encoder of transformers, or a CLIP-ResNet in one of the layouts of
+            :mod:`fovea.backbones.clip_resnet`.
         device: a torch device.
         dtype: of the weights and of the arithmetic.
 
     Raises:
         CheckpointError: it cannot be found, or is no CLIP.
     """
-    config = Path(source) / "config.json"
     try:
-        if config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "clip_resnet":
-            return _load_resnet(Path(source), device, dtype)
-        return _load_hugging_face(source, device, dtype)
+        resnet = find_resnet(source)
+        return _load_hugging_face(source, device, dtype) if resnet is None else _load_resnet(resnet, device, dtype)
     except CheckpointError:
         raise
     except Exception as error:
@@ -223,27 +222,17 @@ def load_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch.float
         raise not_loaded(source, error) from error
 
 
-def load_clip_resnet(directory: Path) -> ClipResnet:
-    """Read a CLIP-ResNet directory: ``config.json`` and ``model.safetensors``, in float32."""
-    settings = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    settings.pop("model_type")
-    model = ClipResnet(ClipResnetConfig(**{**settings, "layers": tuple(settings["layers"])}))
-    model.load_state_dict({key: value.float() for key, value in load_file(directory / "model.safetensors").items()})
-    return model
-
-
-def _load_resnet(directory: Path, device: str, dtype: torch.dtype) -> ClipEncoder:
-    from transformers import PreTrainedTokenizerFast
-
-    model = load_clip_resnet(directory).to(device, dtype)
+def _load_resnet(files: ResnetFiles, device: str, dtype: torch.dtype) -> ClipEncoder:
+    model = load_clip_resnet(files).to(device, dtype)
     return ClipEncoder(
         model,
         _ResnetTowers(model),
-        PreTrainedTokenizerFast.from_pretrained(directory),
-        name=directory.name,
+        load_tokenizer(files),
+        name=files.name,
         image_size=model.config.image_size,
         logit_scale=float(model.logit_scale.detach().float().exp()),
         context_length=model.config.context_length,
+        **pixel_statistics(files),
     )
 
 

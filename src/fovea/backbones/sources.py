@@ -53,7 +53,7 @@ def resolve_models(models: str) -> ModelSources:
     """Read the value of ``--models``.
 
     Args:
-        models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories and hub names: CLIP
+        models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
             models are summed, a SAM replaces the preset's. A directory may hold ``clip/`` and ``sam/``. What is not
             named comes from ``photo-small``.
 
@@ -95,14 +95,14 @@ def fingerprint(source: str) -> str:
     """Names the very weights and settings of a model, whatever its directory is called.
 
     Returns:
-        The hub's own revision, or a hash of the weights and settings in a directory; ``unknown`` for a model that
-        cannot be had.
+        The hub's own revision, or a hash of the weights and settings in a directory, or of a file of weights;
+        ``unknown`` for a model that cannot be had.
     """
-    folder = Path(source)
-    if not folder.is_dir():
+    place = Path(source)
+    if not place.exists():
         return _revision(source)
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(place.iterdir()) if place.is_dir() else [place]:
         if path.suffix in (".safetensors", ".json"):
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
@@ -140,8 +140,8 @@ def check_complete(source: str, missing: Iterable[str], unexpected: Iterable[str
 def not_loaded(source: str, error: Exception) -> CheckpointError:
     """The one error for a model that cannot be had, with the first line of what the library says about it."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-    if Path(source).is_dir():
-        return CheckpointError(f"the model in {source} cannot be loaded: {reason}", "is the directory complete?")
+    if Path(source).exists():
+        return CheckpointError(f"the model in {source} cannot be loaded: {reason}", "is it complete?")
     # What transformers says when a lookup on the hub fails; the rest happens to models that are here.
     if isinstance(error, OSError):
         return CheckpointError(

@@ -34,6 +34,7 @@ class ClipResnetConfig:
         text_width: channels of the text tower.
         text_heads: attention heads of the text tower.
         text_layers: blocks of the text tower.
+        quick_gelu: whether the text tower has OpenAI's approximation of GELU, or the exact one, as some of open_clip's.
     """
 
     layers: tuple[int, ...]
@@ -45,6 +46,7 @@ class ClipResnetConfig:
     text_width: int
     text_heads: int
     text_layers: int
+    quick_gelu: bool = True
 
     @property
     def channels(self) -> int:
@@ -188,13 +190,17 @@ class QuickGelu(nn.Module):
 class ResidualAttentionBlock(nn.Module):
     """Pre-norm transformer block of the text tower."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, quick_gelu: bool) -> None:
         super().__init__()
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
         self.ln_1 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             OrderedDict(
-                [("c_fc", nn.Linear(width, 4 * width)), ("gelu", QuickGelu()), ("c_proj", nn.Linear(4 * width, width))]
+                [
+                    ("c_fc", nn.Linear(width, 4 * width)),
+                    ("gelu", QuickGelu() if quick_gelu else nn.GELU()),
+                    ("c_proj", nn.Linear(4 * width, width)),
+                ]
             )
         )
         self.ln_2 = nn.LayerNorm(width)
@@ -209,9 +215,9 @@ class ResidualAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """Stack of causal blocks; a module of its own only to keep the released parameter names."""
 
-    def __init__(self, width: int, heads: int, layers: int) -> None:
+    def __init__(self, width: int, heads: int, layers: int, quick_gelu: bool) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(ResidualAttentionBlock(width, heads) for _ in range(layers))
+        self.resblocks = nn.ModuleList(ResidualAttentionBlock(width, heads, quick_gelu) for _ in range(layers))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, T, width)`` to the same shape; every token sees itself and the tokens before it."""
@@ -229,7 +235,7 @@ class ClipResnet(nn.Module):
         super().__init__()
         self.config = config
         self.visual = ModifiedResnet(config)
-        self.transformer = Transformer(config.text_width, config.text_heads, config.text_layers)
+        self.transformer = Transformer(config.text_width, config.text_heads, config.text_layers, config.quick_gelu)
         self.token_embedding = nn.Embedding(config.vocab_size, config.text_width)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, config.text_width))
         self.ln_final = nn.LayerNorm(config.text_width)

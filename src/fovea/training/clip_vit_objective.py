@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import CLIPConfig, CLIPModel
 
-from fovea.backbones.clip import CLIP_MEAN, CLIP_STD, load_clip_resnet
+from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
+from fovea.backbones.clip_resnet import ResnetFiles, load_clip_resnet
 from fovea.backbones.sources import MINIS
 from fovea.networks.clip_resnet import ClipResnetConfig, hugging_face_text_tower
 from fovea.training.clip_loss import CLASSES, TowerOutput, clip_loss, normalise, unit
@@ -97,7 +98,7 @@ class ClipVitObjective:
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
         # Not part of the module: the teacher is neither trained nor saved.
-        self.teacher = load_clip_resnet(MINIS / "mini-clip-resnet").eval().requires_grad_(False)
+        self.teacher = load_clip_resnet(ResnetFiles.own(MINIS / "mini-clip-resnet")).eval().requires_grad_(False)
         clip = CLIPModel._from_config(mini_config(self.teacher.config))
         clip.load_state_dict(hugging_face_text_tower(self.teacher.state_dict()), strict=False)
         clip.logit_scale.data.copy_(self.teacher.logit_scale)
