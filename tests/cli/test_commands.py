@@ -21,6 +21,7 @@ from fovea.marks import MarkStyle
 from fovea.marks.direct import Canvas
 from fovea.regions import Regions
 from fovea.scenes.export import write_scenes
+from fovea.scenes.paco import write_part_scenes
 from fovea.scenes.scene import compose
 
 SEED = 1_000_010
@@ -125,9 +126,51 @@ def test_scenes_and_evaluate(tmp_path: Path) -> None:
     assert "holds results of recipe crop" in other.stderr
 
 
+def test_parts_are_composed_written_and_measured(tmp_path: Path) -> None:
+    data = tmp_path / "p"
+    assert fovea("scenes", data, "--parts", "--count", 1, "--seed", SEED, "--size", 128).returncode == 0
+    assert {path.name for path in data.iterdir()} == {"images", "refs.jsonl", "instances.json", "paco_scenes.json"}
+    rows = tmp_path / "rows.jsonl"
+    arguments = ("evaluate", "paco", "--data", data, "--recipe", "D4", "--proposals", "grid", "--out", rows)
+    done = fovea(*arguments, "--points-per-side", 4, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["benchmark"] == "paco, parts"
+    assert set(document["metrics"]) == {"part", "all"}
+    header = json.loads(rows.read_text().splitlines()[0])["experiment"]
+    assert (header["template"], header["assignment"]) == ("{}", "argmax")
+    assert header["grid"].startswith("4 points per side, overlap 0.7,")
+    # Neither another grid nor another assignment or sentence goes on from there.
+    for other, message in (
+        (("--points-per-side", 5), "holds results of grid 4 points"),
+        (("--points-per-side", 4, "--max-overlap", 0.9), "holds results of grid 4 points per side, overlap 0.7"),
+        (("--points-per-side", 4, "--assignment", "one-to-one"), "holds results of assignment argmax"),
+        (("--points-per-side", 4, "--template", "a photo of {}"), "holds results of template {}"),
+        (("--points-per-side", 4, "--kind", "object"), "holds results of benchmark paco, parts"),
+    ):
+        refused = fovea(*arguments, *other)
+        assert refused.returncode == 1
+        assert message in refused.stderr
+
+
+def test_the_papers_number_stands_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_part_scenes(tmp_path, 1, SEED, size=96)
+    (tmp_path / "paco_scenes.json").rename(tmp_path / "paco_lvis_v1_val.json")
+    evaluate.run("paco", tmp_path, "val", recipe="P")
+    assert "the paper reports 0.385 on paco-val, ground-truth, with its own models" in capsys.readouterr().out
+    evaluate.run("paco", tmp_path, "val", recipe="P", kind="object")
+    assert "the paper" not in capsys.readouterr().out
+    evaluate.run("paco", tmp_path, "val", recipe="P", proposals="grid", points_per_side=16)
+    assert "the paper reports 0.165 on paco-val, grid of 16 points per side, overlap 0.7" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("evaluate", "coco"), "coco needs its data"),
+        (("evaluate", "parts", "--kind", "x"), "known are part and object"),
+        (("evaluate", "parts", "--assignment", "x"), "known are argmax and one-to-one"),
+        (("find", "{picture}", "x", "--template", "x"), "does not say once where the expression goes"),
         (("find", "missing.png", "x"), "there is no picture"),
         (("find", "{picture}", "x", "--recipe", "nonsense"), "there is no recipe called 'nonsense'"),
         (("find", "{picture}", "x", "--models", "no-such/model"), "not to be had from the model hub"),
