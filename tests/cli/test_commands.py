@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import typer
 from PIL import Image
 
 from fovea.backbones.sources import MINIS
-from fovea.cli import doctor, evaluate, mark
+from fovea.cli import doctor, evaluate, mark, scenes
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example
 from fovea.marks import MarkStyle
@@ -126,31 +128,33 @@ def test_scenes_and_evaluate(tmp_path: Path) -> None:
     assert "holds results of recipe crop" in other.stderr
 
 
-def test_parts_are_composed_written_and_measured(tmp_path: Path) -> None:
-    data = tmp_path / "p"
-    assert fovea("scenes", data, "--parts", "--count", 1, "--seed", SEED, "--size", 128).returncode == 0
+def test_parts_are_composed_written_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, rows = tmp_path / "p", tmp_path / "rows.jsonl"
+    scenes.run(data, count=1, seed=SEED, size=128, parts=True)
     assert {path.name for path in data.iterdir()} == {"images", "refs.jsonl", "instances.json", "paco_scenes.json"}
-    rows = tmp_path / "rows.jsonl"
-    arguments = ("evaluate", "paco", "--data", data, "--recipe", "D4", "--proposals", "grid", "--out", rows)
-    done = fovea(*arguments, "--points-per-side", 4, "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    capsys.readouterr()
+
+    def measure(**options: Any) -> dict[str, Any]:
+        wanted = {"points_per_side": 4, "recipe": "P", "proposals": "grid", "out": rows, "as_json": True}
+        evaluate.run("paco", data, **{**wanted, **options})
+        return dict(json.loads(capsys.readouterr().out))
+
+    document = measure()
     assert document["benchmark"] == "paco, parts"
     assert set(document["metrics"]) == {"part", "all"}
     header = json.loads(rows.read_text().splitlines()[0])["experiment"]
     assert (header["template"], header["assignment"]) == ("{}", "argmax")
     assert header["grid"].startswith("4 points per side, overlap 0.7,")
-    # Neither another grid nor another assignment or sentence goes on from there.
+    assert measure() == document
+    # Neither another grid nor another assignment, sentence or question goes on from there.
     for other, message in (
-        (("--points-per-side", 5), "holds results of grid 4 points"),
-        (("--points-per-side", 4, "--max-overlap", 0.9), "holds results of grid 4 points per side, overlap 0.7"),
-        (("--points-per-side", 4, "--assignment", "one-to-one"), "holds results of assignment argmax"),
-        (("--points-per-side", 4, "--template", "a photo of {}"), "holds results of template {}"),
-        (("--points-per-side", 4, "--kind", "object"), "holds results of benchmark paco, parts"),
+        ({"max_overlap": 0.9}, "holds results of grid 4 points per side, overlap 0.7"),
+        ({"assignment": "one-to-one"}, "holds results of assignment argmax"),
+        ({"template": "a photo of {}"}, "holds results of template {}"),
+        ({"kind": "object"}, "holds results of benchmark paco, parts"),
     ):
-        refused = fovea(*arguments, *other)
-        assert refused.returncode == 1
-        assert message in refused.stderr
+        with pytest.raises(DataError, match=re.escape(message)):
+            measure(**other)
 
 
 def test_the_papers_number_stands_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
