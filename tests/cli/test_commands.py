@@ -63,6 +63,7 @@ def test_find_prints_one_document(picture: Path, tmp_path: Path) -> None:
     assert list(document) == ["recipe", "models", "picture", "proposals", "relations", "answers"]
     assert document["picture"] == {"path": str(picture), "width": 256, "height": 256}
     assert document["proposals"]["source"] == "sam-grid"
+    assert document["proposals"]["grid"].startswith("14 points per side, overlap 0.7")
     assert [answer["expression"] for answer in document["answers"]] == [f"the {name}", "<b>odd</b>"]
     for answer in document["answers"]:
         assert set(answer) == {"expression", "status", "box", "mask", "score", "seconds"}
