@@ -18,7 +18,7 @@ class GridSettings:
             must be at least this share of the area above ``-offset``.
         stability_offset: how far the threshold moves, in logits.
         max_overlap: of two masks whose boxes have a greater IoU, the one that SAM likes less is dropped.
-        mask_filter: how masks are mended, and which sizes count.
+        mask_filter: how masks are mended, those of boxes too, and which sizes the grid offers.
     """
 
     points_per_side: int = 32
