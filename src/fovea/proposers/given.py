@@ -127,12 +127,16 @@ def _from_coco(data: dict[str, Any], picture: Picture, image_id: str | None) -> 
     rows = [row for row in data["annotations"] if row["image_id"] == image["id"]]
     regions = _from_xywh([row["bbox"] for row in rows], picture)
     if rows and all(row.get("segmentation") for row in rows):
-        return regions.with_masks([_coco_mask(row["segmentation"], picture) for row in rows])
+        return regions.with_masks([mask_from_coco(row["segmentation"], picture) for row in rows])
     return regions
 
 
-def _coco_mask(segmentation: Any, picture: Picture) -> Rle:
-    """A mask from COCO's run lengths or polygons."""
+def mask_from_coco(segmentation: Any, picture: Picture) -> Rle:
+    """A mask from COCO's run lengths or polygons.
+
+    Raises:
+        RegionError: it is neither.
+    """
     if isinstance(segmentation, dict):
         return rle_from_json(segmentation)
     try:
