@@ -95,7 +95,7 @@ class AuditPicture:
         regions = Regions.from_boxes(self.boxes, picture.size, "ground-truth")
         if self.segmentations is None:
             return regions
-        return regions.with_masks([mask_from_coco(one, picture) for one in self.segmentations])
+        return regions.with_masks([mask_from_coco(one, picture.size) for one in self.segmentations])
 
 
 @dataclass(frozen=True)

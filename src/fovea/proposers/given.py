@@ -127,12 +127,16 @@ def _from_coco(data: dict[str, Any], picture: Picture, image_id: str | None) -> 
     rows = [row for row in data["annotations"] if row["image_id"] == image["id"]]
     regions = _from_xywh([row["bbox"] for row in rows], picture)
     if rows and all(row.get("segmentation") for row in rows):
-        return regions.with_masks([mask_from_coco(row["segmentation"], picture) for row in rows])
+        return regions.with_masks([mask_from_coco(row["segmentation"], picture.size) for row in rows])
     return regions
 
 
-def mask_from_coco(segmentation: Any, picture: Picture) -> Rle:
+def mask_from_coco(segmentation: Any, size: tuple[int, int]) -> Rle:
     """A mask from COCO's run lengths or polygons.
+
+    Args:
+        segmentation: as in an annotation; several polygons are united.
+        size: width and height of the picture.
 
     Raises:
         RegionError: it is neither.
@@ -140,8 +144,8 @@ def mask_from_coco(segmentation: Any, picture: Picture) -> Rle:
     if isinstance(segmentation, dict):
         return rle_from_json(segmentation)
     try:
-        polygons = [_polygon(numbers, picture) for numbers in segmentation]
-        merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, picture.height, picture.width))
+        polygons = [_polygon(numbers, size) for numbers in segmentation]
+        merged: Rle = coco_mask.merge(coco_mask.frPyObjects(polygons, size[1], size[0]))
     except Exception as error:
         # pycocotools raises bare exceptions, whatever is wrong.
         raise RegionError(
@@ -150,7 +154,7 @@ def mask_from_coco(segmentation: Any, picture: Picture) -> Rle:
     return merged
 
 
-def _polygon(numbers: Any, picture: Picture) -> np.ndarray:
+def _polygon(numbers: Any, picture: tuple[int, int]) -> np.ndarray:
     """``x, y, x, y ...`` of a polygon that pycocotools can draw: it walks along every edge, and trusts what it gets.
 
     Corners farther outside than the picture is large are moved closer, which hardly shows inside of it.
@@ -158,7 +162,7 @@ def _polygon(numbers: Any, picture: Picture) -> np.ndarray:
     points = np.asarray(numbers, np.float64).reshape(-1, 2)
     if np.ndim(numbers) != 1 or len(points) < 3 or not np.isfinite(points).all():
         raise ValueError("a polygon needs three corners")
-    size = np.array(picture.size)
+    size = np.array(picture)
     points = points.clip(-size, 2 * size)
     if np.abs(np.diff(points, axis=0)).max(1).sum() > _LONGEST_OUTLINE * size.max():
         raise ValueError("the outline is too long")
