@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 import fovea
-from fovea.errors import CheckpointError, ExpressionError
-from fovea.proposers.grid_settings import GridSettings
-from fovea.recipes import RECIPES, combine, resolve_recipe
+from fovea.errors import CheckpointError, ExpressionError, RegionError
+from fovea.proposers.grid_settings import MINI_GRID, GridSettings
+from fovea.recipes import RECIPES, combine, resolve_grid, resolve_recipe
+from fovea.recipes.reported import SINGLE_STYLES, setting
 from fovea.rules.subtraction import Bank
 from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer
 
@@ -91,8 +93,31 @@ def test_every_row_of_the_paper_states_its_numbers() -> None:
     for recipe in RECIPES.values():
         if recipe.name != "crop":
             assert len(recipe.reported) == 8
-    assert RECIPES["fgvp-rs"].reported["refcoco-val"] == 59.6
-    assert RECIPES["reclip"].reported["refcocog-test"] == 59.0
+    assert RECIPES["fgvp-rs"].reported["refcoco-val", "detections"] == 59.6
+    assert RECIPES["reclip"].reported["refcocog-test", "detections"] == 59.0
+
+
+def test_single_visual_prompts_state_their_numbers() -> None:
+    """Read off the paper's tables by hand; annotated regions, detections and grids stay apart."""
+    reported = resolve_recipe("D4").reported
+    usual, dense = GridSettings(16), GridSettings(32, max_overlap=0.95)
+    for split, proposals, grid, expected in (
+        ("coco-val", "ground-truth", usual, 67.8),
+        ("paco-val", "sam-boxes", usual, 43.3),
+        ("paco-val", "grid", usual, 18.3),
+        ("paco-val", "grid", dense, 23.2),
+        ("refcocog-val", "ground-truth", usual, 63.5),
+        ("refcocog-val", "detections", usual, 57.8),
+        ("refcoco+-val", "grid", usual, 44.9),
+        ("paco-val", "detections", usual, None),
+        ("refcoco+-val", "grid", dense, None),
+    ):
+        assert reported.get(setting(split, proposals, grid)) == expected
+    assert resolve_recipe("crop").reported["refcoco-val", "detections"] == 45.3
+    assert resolve_recipe("A2").reported["coco-val", "ground-truth"] == 64.2
+    assert set(SINGLE_STYLES) == {"P", "A1", "A2"} | {letter + effect for letter in "BCD" for effect in "1234"}
+    assert not resolve_recipe("D4+R").reported
+    assert not resolve_recipe("crop+D4").reported
 
 
 def test_batches_and_order_are_invisible(directory: Path) -> None:
@@ -115,6 +140,41 @@ def test_points_and_grid_reach_the_segmenter(directory: Path) -> None:
         assert answer.mask is not None
         assert answer.mask["size"] == [48, 64]
     assert grounder.find(PICTURE, "the car")[0].provenance.proposals == "sam-grid"
+
+
+def test_the_grid_is_set_by_models_and_wishes(directory: Path) -> None:
+    assert resolve_grid("mini") == MINI_GRID
+    assert resolve_grid(str(directory)) == GridSettings()
+    assert resolve_grid("mini", 8, 0.95) == replace(MINI_GRID, points_per_side=8, max_overlap=0.95)
+    for wrong in ({"points_per_side": 0}, {"max_overlap": 1.5}):
+        with pytest.raises(RegionError, match="makes no sense"):
+            resolve_grid("mini", **wrong)
+    sparse = GridSettings(points_per_side=2, min_iou=-9, min_stability=0)
+    answer = fovea.load("crop", str(directory), device="cpu", grid=sparse).find(PICTURE, "the car")[0]
+    assert answer.provenance.grid == sparse.name
+    assert "2 points per side, overlap 0.7" in sparse.name
+    assert fovea.load("crop", str(directory)).find(PICTURE, "the car", boxes=BOXES)[0].provenance.grid == ""
+
+
+def test_a_template_of_ones_own(directory: Path) -> None:
+    def values(expression: str, template: str | None = None) -> np.ndarray:
+        tool = fovea.load("crop", str(directory), device="cpu", template=template)
+        return tool.ground(PICTURE, expression, boxes=BOXES).matrix.values
+
+    np.testing.assert_allclose(values("a photo of car", "{}"), values("car"), atol=1e-4)
+    assert np.abs(values("car", "{}") - values("car")).max() > 1e-3
+    with pytest.raises(ExpressionError, match="where the expression goes"):
+        fovea.load("crop", str(directory), template="a photo")
+
+
+def test_logits_over_the_temperature_are_mean_cosines(directory: Path) -> None:
+    """Two visual prompts of one CLIP, as the released script averages them."""
+    tool = fovea.load("P+C1", str(directory), device="cpu")
+    single = [fovea.load(style, str(directory), device="cpu") for style in ("P", "C1")]
+    cosines = [one.ground(PICTURE, "car", boxes=BOXES).matrix.values / one.temperature for one in single]
+    found = tool.ground(PICTURE, "car", boxes=BOXES).matrix.values / tool.temperature
+    np.testing.assert_allclose(found, np.mean(cosines, axis=0), atol=1e-5)
+    assert np.abs(found).max() <= 1
 
 
 def test_half_precision_agrees(directory: Path) -> None:

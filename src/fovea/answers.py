@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fovea.errors import ExpressionError
 from fovea.regions import Regions, Rle, rle_to_json
+
+#: How texts get their regions: each its best one, or no two the same one.
+Assignment = Literal["argmax", "one-to-one"]
 
 
 def softmax(values: np.ndarray, axis: int) -> np.ndarray:
@@ -42,6 +46,65 @@ class ScoreMatrix:
         return softmax(self.values, axis=1)
 
 
+def best_regions(values: np.ndarray) -> np.ndarray:
+    """The best region of every text on its own.
+
+    Args:
+        values: ``(R, T)`` scores, more is better; -inf or NaN where a text cannot mean a region.
+
+    Returns:
+        ``(T,)`` int64 indices of regions, the first of equals; -1 where no score of a text is finite.
+    """
+    scores = _comparable(values)
+    if not len(scores):
+        return np.full(scores.shape[1], -1)
+    return np.where(np.isfinite(scores).any(axis=0), scores.argmax(axis=0), -1)
+
+
+def matched_regions(values: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Regions for all texts at once, no region for two of them (specs/fgvp.md, f).
+
+    Of all one-to-one assignments this is the one whose sum of exp(-cosine) is the least, as in the released script.
+
+    Args:
+        values: ``(R, T)`` scores, more is better; -inf or NaN where a text cannot mean a region.
+        temperature: what a cosine of 1 counts in the scores; divided by it, they are mean cosines.
+
+    Returns:
+        ``(T,)`` int64 indices of regions. Where there are fewer regions than texts, some texts get none: -1.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    cosines = _comparable(values) / temperature
+    possible = np.isfinite(cosines)
+    # The logarithms of shares that rules leave lie far below any cosine: exp must not overflow.
+    costs = np.exp(-np.where(possible, cosines, 0).clip(-30, 30))
+    # An impossible pair costs more than all others together, and no more than that: the solver adds costs up.
+    costs[~possible] = costs.max(initial=1.0) * (min(costs.shape) + 1)
+    rows, columns = linear_sum_assignment(costs)
+    found = np.full(cosines.shape[1], -1)
+    found[columns] = np.where(possible[rows, columns], rows, -1)
+    return found
+
+
+def _comparable(values: np.ndarray) -> np.ndarray:
+    """Scores in double precision; what is no number counts as impossible."""
+    scores = np.asarray(values, np.float64)
+    return np.where(np.isfinite(scores), scores, -np.inf)
+
+
+def known_assignment(name: str) -> Assignment:
+    """An assignment by name.
+
+    Raises:
+        ExpressionError: there is no such assignment.
+    """
+    for known in get_args(Assignment):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise ExpressionError(f"there is no assignment called {name!r}", f"known are {' and '.join(get_args(Assignment))}")
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where an answer came from.
@@ -52,6 +115,7 @@ class Provenance:
         proposals: source of the proposals; results on ground truth must never pass for others.
         count: how many proposals there were.
         relations: the dialect and the parser that read places out of expressions.
+        grid: how densely the picture was searched, where the proposals come from a grid; empty elsewhere.
     """
 
     recipe: str
@@ -59,6 +123,7 @@ class Provenance:
     proposals: str
     count: int
     relations: str = "none"
+    grid: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +196,8 @@ def read_columns(
     seconds: float,
     min_score: float = 0.0,
     notes: tuple[tuple[str, ...], ...] | None = None,
+    assignment: Assignment = "argmax",
+    temperature: float = 1.0,
 ) -> list[Answer]:
     """Read the matrix by column: which region is meant by each text?
 
@@ -138,20 +205,22 @@ def read_columns(
         matrix: regions x texts.
         provenance: of the regions.
         seconds: time per text.
-        min_score: a best region with a smaller share counts as absent.
+        min_score: a region with a smaller share counts as absent.
         notes: for every text, what the user should know.
+        assignment: whether two texts may mean one region.
+        temperature: what a cosine of 1 counts in the matrix; for one-to-one assignment.
 
     Returns:
         One answer per text, in order.
     """
     shares = matrix.over_regions()
+    one_to_one = assignment == "one-to-one"
+    chosen = matched_regions(matrix.values, temperature) if one_to_one else best_regions(matrix.values)
     answers = []
-    for column, text in enumerate(matrix.texts):
-        best = int(shares[:, column].argmax()) if len(matrix.regions) else None
-        score = float(shares[best, column]) if best is not None else 0.0
+    for column, best in enumerate(chosen.tolist()):
+        text, score = matrix.texts[column], float(shares[best, column]) if best >= 0 else 0.0
         about = notes[column] if notes else ()
-        # Even a share among many is more than 0, unless no logit of the column is finite.
-        if best is None or score == 0 or score < min_score:
+        if best < 0 or score < min_score:
             answers.append(Answer(text, "absent", None, None, 0.0, None, seconds, provenance, about))
             continue
         box = tuple(map(float, matrix.regions.boxes[best]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fovea.answers import Answer, Provenance, RegionLabels, ScoreMatrix, read_columns, read_rows
+from fovea.answers import Answer, Assignment, Provenance, RegionLabels, ScoreMatrix, read_columns, read_rows
 from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError, RegionError
 from fovea.language.templates import clean, with_article
@@ -69,6 +69,8 @@ class Grounder:
         grid: how a picture is searched when no regions are given.
         cache: of features; several grounders may share one. A new one by default.
         relations: reads places, sizes and neighbours out of expressions; by default nothing does.
+        temperature: what a cosine of 1 counts in the scorer's logits: temperatures summed over visual prompts and
+            CLIPs. Divided by it, logits are mean cosines; each CLIP weighs as its temperature does.
     """
 
     def __init__(
@@ -80,11 +82,13 @@ class Grounder:
         grid: GridSettings | None = None,
         cache: FeatureCache | None = None,
         relations: Relations | None = None,
+        temperature: float = 1.0,
     ) -> None:
         self.recipe = recipe
         self.models = models
         self.scorer = scorer
         self.relations = relations
+        self.temperature = temperature
         self.grid = grid or GridSettings()
         self.cache = FeatureCache() if cache is None else cache
         self._load_segmenter = load_segmenter
@@ -168,18 +172,21 @@ class Grounder:
         regions: Regions | None = None,
         min_score: float = 0.0,
         explain: bool = False,
+        assignment: Assignment = "argmax",
     ) -> Grounding:
         """Find what expressions mean, and keep everything that led there.
 
         Args:
             picture: a path, bytes, a Pillow image or an array.
-            expressions: one or several; each is answered on its own.
+            expressions: one or several.
             boxes: proposals, ``(N, 4)`` xyxy pixels of the upright picture.
             masks: proposals, ``(N, H, W)`` bool.
             points: proposals, ``(N, 2)`` xy pixels.
             regions: proposals with their own provenance.
             min_score: an expression whose best share is smaller counts as absent; 0..1.
             explain: keep the marked pictures that the models saw.
+            assignment: ``argmax`` answers every expression on its own; ``one-to-one`` gives no two of them the same
+                region, which suits names of things of which each is there once.
 
         Returns:
             The whole grounding.
@@ -197,10 +204,12 @@ class Grounder:
         matrix: ScoreMatrix = clock.run("scores", lambda: self._score(opened, proposals, texts))
         answers = read_columns(
             matrix,
-            self._provenance(proposals),
+            self.provenance(proposals, "none" if self.relations is None else self.relations.name),
             seconds=sum(clock.seconds.values()) / max(1, len(texts)),
             min_score=min_score,
             notes=tuple(self.scorer.notes(text) for text in texts),
+            assignment=assignment,
+            temperature=self.temperature,
         )
         evidence: Sequence[Evidence] = ()
         if explain and len(proposals):
@@ -254,11 +263,12 @@ class Grounder:
         proposals = self.propose(opened, boxes=boxes, masks=masks, points=points, regions=regions)
         matrix = self.scorer.score(opened, proposals, [with_article(name) for name in names], self.cache)
         named = ScoreMatrix(matrix.values, proposals, tuple(names))
-        return read_rows(named, self._provenance(proposals), top=top)
+        return read_rows(named, self.provenance(proposals), top=top)
 
-    def _provenance(self, regions: Regions) -> Provenance:
-        rules = "none" if self.relations is None else self.relations.name
-        return Provenance(self.recipe, self.models, regions.source, len(regions), rules)
+    def provenance(self, regions: Regions, relations: str = "none") -> Provenance:
+        """Where answers about some regions come from; ``relations`` names the rules that were applied."""
+        grid = self.grid.name if regions.source == "sam-grid" else ""
+        return Provenance(self.recipe, self.models, regions.source, len(regions), relations, grid)
 
 
 def _check_one_kind(boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:

@@ -212,7 +212,7 @@ def test_all_data_is_measured_without_a_limit(folder: Path, monkeypatch: pytest.
         limits.append(limit)
         raise DataError("seen")
 
-    monkeypatch.setattr("fovea.evaluation.examples.read_examples", read)
+    monkeypatch.setattr("fovea.evaluation.benchmarks.read_examples", read)
     for given in ({}, {"limit": 7}):
         with pytest.raises(DataError, match="seen"):
             evaluate.run("scenes", folder, **given)

@@ -61,7 +61,7 @@ def test_an_oracle_is_always_right(examples: list[Example]) -> None:
     result = summarise("scenes", tool.recipe, tool.models, rows, "ground-truth")
     assert result["n"] == sum(len(example.queries) for example in examples) == result["metrics"]["all"]["n"]
     assert all(metric["accuracy"] == 1 for metric in result["metrics"].values())
-    assert result["provenance"] == {"models": "none", "proposals": "ground-truth"}
+    assert result["provenance"] == {"models": "none", "proposals": "ground-truth", "assignment": "argmax"}
 
 
 def test_wrong_answers_count_and_chance_is_the_share_of_right_boxes(examples: list[Example]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fovea.errors import ExpressionError
-from fovea.language.templates import clean, fill, with_article
+from fovea.language.templates import checked_template, clean, fill, with_article
 
 
 def test_expressions_are_cleaned() -> None:
@@ -20,3 +20,10 @@ def test_expressions_are_cleaned() -> None:
 def test_what_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(ExpressionError, match="is empty"):
         clean(text)
+
+
+@pytest.mark.parametrize("template", ["", "a photo", "{} and {}", "{0}"])
+def test_a_template_has_one_place(template: str) -> None:
+    assert checked_template("the {} there") == "the {} there"
+    with pytest.raises(ExpressionError, match=r"put \{\} in its place"):
+        checked_template(template)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,46 +13,74 @@ from fovea.cli.options import (
     DeviceOption,
     DtypeOption,
     JsonOption,
+    MaxOverlapOption,
     ModelsOption,
     ParserOption,
+    PointsPerSideOption,
     RecipeOption,
     RelationsOption,
     RenderingOption,
+    TemplateOption,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fovea.evaluation.benchmarks import Benchmark
     from fovea.evaluation.examples import Example
+    from fovea.grounder import Grounder
+    from fovea.recipes import Recipe
     from fovea.rules.subtraction import Bank
 
 NAME = "evaluate"
 
-# Scenes that are composed where no number is given.
+# Scenes that are composed where no number is given; said here as well, since help texts should not wait for numpy.
 _COMPOSED = 500
 
 
 def run(
-    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="scenes or refcoco.", show_default=False)],
+    benchmark: Annotated[
+        str, typer.Argument(metavar="BENCHMARK", help="scenes, parts, refcoco, coco or paco.", show_default=False)
+    ],
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
             metavar="DIR",
-            help="What `fovea scenes` wrote, composed on the fly by default; or ReCLIP's files and the pictures.",
+            help="What `fovea scenes` wrote (scenes, parts; composed on the fly by default), or a data set's files and "
+            "pictures.",
             show_default=False,
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            "--split", metavar="NAME", help="The .jsonl file of refcoco, without its ending.", show_default=False
+            "--split",
+            metavar="NAME",
+            help="The .jsonl file of refcoco without its ending; the end of coco's or paco's file, such as val.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="NAME",
+            help="What parts and paco ask for: part (default) or object.",
+            show_default=False,
         ),
     ] = None,
     recipe: RecipeOption = "fgvp",
     proposals: Annotated[
         str, typer.Option("--proposals", help="ground-truth, sam-boxes, detections or grid.")
     ] = "ground-truth",
+    assignment: Annotated[
+        str,
+        typer.Option(
+            "--assignment",
+            help="argmax, each expression its best region; or one-to-one, each region at most one expression.",
+        ),
+    ] = "argmax",
     models: ModelsOption = "mini",
     limit: Annotated[
         int | None,
@@ -86,33 +114,42 @@ def run(
     parser: ParserOption = "built-in",
     rendering: RenderingOption = "direct",
     bank: BankOption = None,
+    template: TemplateOption = None,
+    points_per_side: PointsPerSideOption = None,
+    max_overlap: MaxOverlapOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
     """Measure how often the right region is found, by kind of expression, beside chance."""
+    from fovea.answers import known_assignment
     from fovea.cli.progress import progress
+    from fovea.evaluation.benchmarks import Source, open_benchmark
     from fovea.evaluation.grounding import evaluate_grounding, summarise
-    from fovea.recipes import load, resolve_recipe
+    from fovea.recipes import load, resolve_grid, resolve_recipe
 
-    examples, origin = _examples(benchmark, data, split, limit, seed, names)
+    assigned = known_assignment(assignment)
     chosen = resolve_recipe(recipe)
+    wanted = open_benchmark(benchmark, Source(data, split, kind, limit, seed, names))
+    sentence = next(one for one in (template, wanted.template, chosen.template) if one is not None)
     grounder = load(
         recipe, models, device=device, dtype=dtype, relations=relations, parser=parser, rendering=rendering,
-        bank=_bank(bank, examples) if chosen.subtraction else None,
+        bank=_bank(bank, wanted.examples) if chosen.subtraction else None, template=sentence,
+        grid=resolve_grid(models, points_per_side, max_overlap),
     )  # fmt: skip
-    experiment = {"benchmark": benchmark, "data": origin, "dtype": dtype, "rendering": rendering}
+    experiment = {"benchmark": wanted.name, "data": wanted.origin, "dtype": dtype, "rendering": rendering}
+    experiment |= {"template": sentence}
     experiment |= {"relations": "none" if grounder.relations is None else grounder.relations.name}
     if chosen.subtraction:
         experiment["bank"] = "of the data" if bank is None else str(bank)
     if out is not None:
         experiment["weights"] = _weights(models, proposals)
-    with progress("pictures", len(examples)) as advance:
-        rows = evaluate_grounding(grounder, examples, proposals, out, advance, experiment)
-    result = summarise(benchmark, grounder.recipe, grounder.models, rows, proposals)
+    with progress("pictures", len(wanted.examples)) as advance:
+        rows = evaluate_grounding(grounder, wanted.examples, proposals, out, advance, experiment, assigned)
+    result = summarise(wanted.name, grounder.recipe, grounder.models, rows, proposals, assigned)
     if as_json:
         typer.echo(json.dumps(result))
         return
-    _print(result, chosen.reported.get((split or "").replace("_", "-")))
+    _print(result, _reported(chosen, wanted, proposals, grounder))
 
 
 def _bank(path: Path | None, examples: Sequence[Example]) -> Bank:
@@ -124,26 +161,6 @@ def _bank(path: Path | None, examples: Sequence[Example]) -> Bank:
     return Bank.draw([query.text for example in examples for query in example.queries])
 
 
-def _examples(
-    benchmark: str, data: Path | None, split: str | None, limit: int | None, seed: int, names: str
-) -> tuple[Sequence[Example], str]:
-    """The pictures, and what tells them from others."""
-    from fovea.datasets.refcoco import read_refcoco
-    from fovea.errors import DataError
-    from fovea.evaluation.examples import composed_examples, fingerprint, read_examples
-
-    if benchmark == "refcoco":
-        if data is None:
-            raise DataError("refcoco needs its data", "name the directory with --data")
-        return read_refcoco(data, split, limit), f"{data.resolve().name} {split or ''}".strip()
-    if benchmark != "scenes":
-        raise DataError(f"there is no benchmark called {benchmark!r}", "known are: scenes, refcoco")
-    if data is not None:
-        return read_examples(data, limit), fingerprint(data)
-    # Every composed scene is named by its seed, so the first seed and the number need no mention.
-    return composed_examples(seed, limit or _COMPOSED, names), f"composed, names {names}"
-
-
 def _weights(models: str, proposals: str) -> str:
     """What tells the models from others of the same name; annotated regions need no segmenter."""
     from fovea.backbones.sources import fingerprint, resolve_models
@@ -153,15 +170,28 @@ def _weights(models: str, proposals: str) -> str:
     return " ".join(map(fingerprint, used))
 
 
-def _print(result: dict, reported: float | None) -> None:
+def _reported(recipe: Recipe, benchmark: Benchmark, proposals: str, grounder: Grounder) -> str:
+    """The paper's number for this recipe, data and kind of proposals, or nothing."""
+    from fovea.recipes.reported import setting
+
+    split, source = setting(benchmark.split, proposals, grounder.grid)
+    percent = recipe.reported.get((split, source))
+    return "" if percent is None else f"the paper reports {percent / 100:.3f} on {split}, {source}, with its own models"
+
+
+def _print(result: dict[str, Any], reported: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     provenance = result["provenance"]
-    title = f"{result['recipe']}, models {provenance['models']}, proposals {provenance['proposals']}"
-    table = Table("kind", "expressions", "accuracy", "chance", title=title, title_justify="left")
+    title = f"{result['benchmark']}: {result['recipe']}, models {provenance['models']}"
+    title += f", proposals {provenance['proposals']}, {provenance['assignment']}"
+    if "grid" in provenance:
+        title += f"\n{provenance['grid']}"
+    typer.echo(title)
+    table = Table("kind", "expressions", "accuracy", "chance")
     for kind, row in result["metrics"].items():
         table.add_row(kind, str(row["n"]), f"{row['accuracy']:.3f}", f"{row['chance']:.3f}")
     Console().print(table)
-    if reported is not None:
-        typer.echo(f"the paper reports {reported / 100:.3f} with its own models and detections")
+    if reported:
+        typer.echo(reported)

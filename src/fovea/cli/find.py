@@ -13,13 +13,16 @@ from fovea.cli.options import (
     DeviceOption,
     DtypeOption,
     JsonOption,
+    MaxOverlapOption,
     ModelsOption,
     OutOption,
     ParserOption,
     PictureArgument,
+    PointsPerSideOption,
     RecipeOption,
     RelationsOption,
     RenderingOption,
+    TemplateOption,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ def run(
     parser: ParserOption = "built-in",
     rendering: RenderingOption = "direct",
     bank: BankOption = None,
+    template: TemplateOption = None,
+    points_per_side: PointsPerSideOption = None,
+    max_overlap: MaxOverlapOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
@@ -59,14 +65,15 @@ def run(
     from fovea.files import write_atomically
     from fovea.pictures import open_picture
     from fovea.proposers.given import regions_from_file
-    from fovea.recipes import load
+    from fovea.recipes import load, resolve_grid
     from fovea.rules.subtraction import read_bank
 
     opened = open_picture(picture)
     regions = None if proposals == "grid" else regions_from_file(proposals, opened)
     grounder = load(
         recipe, models, device=device, dtype=dtype, relations=relations, parser=parser, rendering=rendering,
-        bank=None if bank is None else read_bank(bank),
+        bank=None if bank is None else read_bank(bank), template=template,
+        grid=resolve_grid(models, points_per_side, max_overlap),
     )  # fmt: skip
     grounding = grounder.ground(opened, expressions, regions=regions, min_score=min_score, explain=explain is not None)
     if out is not None:
@@ -103,8 +110,9 @@ def _print(grounding: Grounding) -> None:
         else:
             box = ", ".join(f"{value:.0f}" for value in answer.box)
             typer.echo(f"{answer.expression}: [{box}]  score {answer.score:.2f}")
+    searched = f" ({provenance.grid})" if provenance.grid else ""
     typer.echo(
-        f"{provenance.count} proposals from {provenance.proposals}; "
+        f"{provenance.count} proposals from {provenance.proposals}{searched}; "
         f"recipe {provenance.recipe}, models {provenance.models}, relations {provenance.relations}; "
         f"{sum(grounding.seconds.values()):.2f} s"
     )

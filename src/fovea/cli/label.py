@@ -13,10 +13,12 @@ from fovea.cli.options import (
     DtypeOption,
     JsonOption,
     MaskOption,
+    MaxOverlapOption,
     ModelsOption,
     OutOption,
     PictureArgument,
     PointOption,
+    PointsPerSideOption,
     RecipeOption,
 )
 
@@ -35,17 +37,19 @@ def run(
     top: Annotated[int, typer.Option("--top", min=1, help="Names to show per region.")] = 3,
     out: OutOption = None,
     as_json: JsonOption = False,
+    points_per_side: PointsPerSideOption = None,
+    max_overlap: MaxOverlapOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
     """Name regions of a picture."""
-    from fovea.answers import Provenance
     from fovea.cli.regions_input import named_regions
     from fovea.pictures import open_picture
-    from fovea.recipes import load
+    from fovea.recipes import load, resolve_grid
 
     opened = open_picture(picture)
-    grounder = load(recipe, models, device=device, dtype=dtype)
+    searched = resolve_grid(models, points_per_side, max_overlap)
+    grounder = load(recipe, models, device=device, dtype=dtype, grid=searched)
     regions = named_regions(opened, grounder, boxes, mask, point, grid)
     names = [name.strip() for name in labels.split(",") if name.strip()]
     results = grounder.label(opened, names, regions=regions, top=top)
@@ -58,8 +62,7 @@ def run(
     if as_json:
         from fovea.exports.documents import labels_document
 
-        provenance = Provenance(grounder.recipe, grounder.models, regions.source, len(regions))
-        typer.echo(json.dumps(labels_document(opened, results, provenance)))
+        typer.echo(json.dumps(labels_document(opened, results, grounder.provenance(regions))))
         return
     for result in results:
         box = ", ".join(f"{value:.0f}" for value in result.box)

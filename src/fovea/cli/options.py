@@ -41,6 +41,35 @@ BankOption = Annotated[
         show_default=False,
     ),
 ]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--template",
+        metavar="TEXT",
+        help="Sentence around expressions, with {} in their place; {} alone adds nothing. Default: the recipe's.",
+        show_default=False,
+    ),
+]
+PointsPerSideOption = Annotated[
+    int | None,
+    typer.Option(
+        "--points-per-side",
+        min=1,
+        max=256,
+        help="Of SAM's square grid. Default: 14 with the embedded models, 32 with others.",
+        show_default=False,
+    ),
+]
+MaxOverlapOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-overlap",
+        min=0,
+        max=1,
+        help="Of two masks of the grid whose boxes have a greater IoU one is dropped; more keeps parts. Default: 0.7.",
+        show_default=False,
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

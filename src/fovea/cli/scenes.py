@@ -18,11 +18,16 @@ def run(
     ] = 1_000_000,
     size: Annotated[int, typer.Option("--size", min=32, max=2048, help="Side of the pictures in pixels.")] = 256,
     names: Annotated[str, typer.Option("--names", help="train, unseen, or all.")] = "train",
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Large things with small ones on them, and paco_scenes.json as well.")
+    ] = False,
 ) -> None:
     """Compose scenes: images/, refs.jsonl (ReCLIP's format) and instances.json (LVIS's format)."""
     from fovea.cli.progress import progress
     from fovea.scenes.export import glyphs_named, write_scenes
+    from fovea.scenes.paco import write_part_scenes
 
+    write = write_part_scenes if parts else write_scenes
     with progress("scenes", count) as advance:
-        write_scenes(directory, count, seed, size=size, glyphs=glyphs_named(names), advance=advance)
+        write(directory, count, seed, size=size, glyphs=glyphs_named(names), advance=advance)
     typer.echo(f"wrote {count} scenes to {directory}")

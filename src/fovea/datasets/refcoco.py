@@ -19,6 +19,10 @@ from fovea.regions import Regions
 _IMAGE_FOLDERS = ("train2014", "images", ".")
 
 
+#: Rows ``[x, y, width, height]`` in pixels, by the id of their picture.
+Detections = dict[str, list[list[float]]]
+
+
 def picture_name(file_name: str) -> str:
     """Where a picture lies: COCO's names carry the number of the expression behind the last underscore."""
     if "coco" in file_name.lower():
@@ -42,7 +46,7 @@ def read_refcoco(directory: Path, split: str | None = None, limit: int | None = 
         DataError: a file is missing or broken.
     """
     lines = _lines(_split_file(directory, split))
-    detections = _detections(directory)
+    detections = read_detections(directory)
     grouped: dict[str, list[dict[str, Any]]] = {}
     try:
         for line in lines:
@@ -70,8 +74,12 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} cannot be read: {error}", "use ReCLIP's JSON lines") from error
 
 
-def _detections(directory: Path) -> dict[str, list[list[float]]] | None:
-    """Boxes ``[x, y, w, h]`` by picture, from a mapping or from a list of single boxes."""
+def read_detections(directory: Path) -> Detections | None:
+    """The boxes of ReCLIP's detections, where a directory has a JSON file whose name holds ``det``.
+
+    Raises:
+        DataError: the file holds something else.
+    """
     found = sorted(path for path in directory.glob("*.json") if "det" in path.stem.lower())
     if not found:
         return None
@@ -105,9 +113,7 @@ def boxes_from_xywh(rows: Iterable[Iterable[float]], size: tuple[int, int]) -> n
     return np.concatenate([low, np.clip(boxes[:, 2:], low + 1, limit)], axis=1)
 
 
-def _example(
-    directory: Path, name: str, lines: list[dict[str, Any]], detections: dict[str, list[list[float]]] | None
-) -> Example:
+def _example(directory: Path, name: str, lines: list[dict[str, Any]], detections: Detections | None) -> Example:
     path = _picture_path(directory, name)
     with Image.open(path) as image:
         size = image.size
@@ -119,10 +125,11 @@ def _example(
         targets = tuple(place[key] for key in gold)
         queries += [Query(sentence["raw"].lower(), "expression", targets) for sentence in line["sentences"]]
     truth = Regions(boxes_from_xywh(annotations.values(), size), size, "ground-truth")
-    return Example(path.name, path, truth, tuple(queries), _detected(detections, lines[0]["image_id"], size))
+    return Example(path.name, path, truth, tuple(queries), detected(detections, lines[0]["image_id"], size))
 
 
-def _detected(detections: dict[str, list[list[float]]] | None, image_id: Any, size: tuple[int, int]) -> Regions | None:
+def detected(detections: Detections | None, image_id: Any, size: tuple[int, int]) -> Regions | None:
+    """What was detected in one picture; None without detections at all."""
     if detections is None:
         return None
     # Where a detector saw nothing, the released program offers the whole picture.

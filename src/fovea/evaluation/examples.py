@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fovea.errors import DataError, RegionError
 from fovea.pictures import PictureSource
 from fovea.regions import Regions, rle_from_json
 from fovea.scenes.export import glyphs_named
+from fovea.scenes.parts import compose_parts
 from fovea.scenes.scene import compose
 
 _MEND = "write some with: fovea scenes DIR"
@@ -48,14 +49,20 @@ class Example:
     detections: Regions | None = None
 
 
-class _Composed(Sequence[Example]):
-    """Scenes composed when they are asked for."""
+class LazyExamples(Sequence[Example]):
+    """Examples that are made when they are asked for, each time anew.
 
-    def __init__(self, seed: int, count: int, names: str) -> None:
-        self.seed, self.total, self.glyphs = seed, count, glyphs_named(names)
+    Args:
+        count: how many there are.
+        make: gives the example at an index from 0 to ``count - 1``.
+        origin: tells them from other data in result files.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], Example], origin: str) -> None:
+        self.origin, self._length, self._make = origin, count, make
 
     def __len__(self) -> int:
-        return self.total
+        return self._length
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
@@ -63,17 +70,48 @@ class _Composed(Sequence[Example]):
     def __getitem__(self, index: slice) -> Sequence[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self.total))]
-        if not 0 <= index < self.total:
+            return [self[i] for i in range(*index.indices(self._length))]
+        if not 0 <= index < self._length:
             raise IndexError(index)
-        scene = compose(self.seed + index, glyphs=self.glyphs)
+        return self._make(index)
+
+
+def composed_examples(seed: int, count: int, names: str = "train") -> LazyExamples:
+    """Scenes ``seed`` to ``seed + count - 1``, composed on the fly."""
+    glyphs = glyphs_named(names)
+
+    def make(index: int) -> Example:
+        scene = compose(seed + index, glyphs=glyphs)
         queries = tuple(Query(e.text, e.kind, (e.target,)) for e in scene.expressions)
         return Example(str(scene.seed), scene.pixels, Regions.from_masks(scene.masks, "ground-truth"), queries)
 
+    # Every composed scene is named by its seed, so the first seed and the number need no mention.
+    return LazyExamples(count, make, f"composed, names {names}")
 
-def composed_examples(seed: int, count: int, names: str = "train") -> Sequence[Example]:
-    """Scenes ``seed`` to ``seed + count - 1``, composed on the fly."""
-    return _Composed(seed, count, names)
+
+#: What can be asked of pictures whose objects have parts.
+Kind = Literal["part", "object"]
+
+
+def composed_part_examples(seed: int, count: int, names: str = "train", kind: Kind = "part") -> LazyExamples:
+    """Scenes of objects with parts, ``seed`` to ``seed + count - 1``, composed on the fly.
+
+    Args:
+        seed: number of the first.
+        count: how many.
+        names: which glyphs they show.
+        kind: ``part`` asks for every part, among all parts; ``object`` for every object, among all objects.
+    """
+    glyphs = glyphs_named(names)
+
+    def make(index: int) -> Example:
+        made = compose_parts(seed + index, glyphs=glyphs)
+        chosen = list(made.parts if kind == "part" else made.objects)
+        queries = [Query(e.text, kind, (chosen.index(e.target),)) for e in made.scene.expressions if e.kind == kind]
+        truth = Regions.from_masks(made.scene.masks[chosen], "ground-truth")
+        return Example(str(made.scene.seed), made.scene.pixels, truth, tuple(queries))
+
+    return LazyExamples(count, make, f"composed with parts, names {names}")
 
 
 def read_examples(directory: Path, limit: int | None = None) -> Sequence[Example]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fovea.answers import Assignment
 from fovea.errors import DataError
-from fovea.evaluation.examples import Example
+from fovea.evaluation.examples import Example, Query
 from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.pictures import open_picture
@@ -40,15 +42,37 @@ def _proposals(example: Example, proposals: str) -> Regions | None:
     raise DataError(f"there are no proposals called {proposals!r}", f"known are {', '.join(PROPOSALS)}")
 
 
-def _measure(grounder: Grounder, example: Example, proposals: str) -> list[Row]:
+def _asked(example: Example, assignment: Assignment) -> list[Query]:
+    """What is asked at once: for one-to-one assignment every region contributes its own text (specs/fgvp.md, f).
+
+    Raises:
+        DataError: regions have several texts, so that a region of its own cannot be found for each.
+    """
+    if assignment == "argmax":
+        return list(example.queries)
+    named = Counter(target for query in example.queries for target in query.targets)
+    if max(named.values()) > 1:
+        raise DataError(
+            f"picture {example.key} has several expressions for one region, and one-to-one assigns each its own",
+            "use --assignment argmax",
+        )
+    return [query for query in example.queries for _ in query.targets]
+
+
+def _measure(grounder: Grounder, example: Example, proposals: str, assignment: Assignment) -> list[Row]:
     """All queries of one picture in one go: the picture is looked at once."""
-    picture = open_picture(example.picture)
+    picture, queries = open_picture(example.picture), _asked(example, assignment)
     grounding = grounder.ground(
-        picture, [query.text for query in example.queries], regions=_proposals(example, proposals)
+        picture,
+        [query.text for query in queries],
+        regions=_proposals(example, proposals),
+        assignment=assignment,
     )
     overlaps = box_iou(grounding.regions.boxes, example.truth.boxes)
+    # Where regions are too few for all texts, some get none, whoever assigns them.
+    served = min(1.0, len(overlaps) / len(queries)) if assignment == "one-to-one" else 1.0
     rows = []
-    for query, answer in zip(example.queries, grounding.answers, strict=True):
+    for query, answer in zip(queries, grounding.answers, strict=True):
         right = np.asarray(overlaps[:, list(query.targets)].max(axis=1) > MIN_IOU)
         rows.append(
             {
@@ -57,11 +81,12 @@ def _measure(grounder: Grounder, example: Example, proposals: str) -> list[Row]:
                 "kind": query.kind,
                 "correct": bool(answer.region is not None and right[answer.region]),
                 # What a blind choice among the proposals would reach.
-                "chance": float(right.mean()) if len(right) else 0.0,
+                "chance": served * float(right.mean()) if len(right) else 0.0,
                 "score": round(answer.score, 6),
                 "box": None if answer.box is None else [round(value, 2) for value in answer.box],
                 "proposals": len(grounding.regions),
                 "source": answer.provenance.proposals,
+                "grid": answer.provenance.grid,
                 "recipe": grounder.recipe,
                 "models": grounder.models,
             }
@@ -76,6 +101,7 @@ def evaluate_grounding(
     out: Path | None = None,
     advance: Callable[[], None] = lambda: None,
     experiment: Mapping[str, str] | None = None,
+    assignment: Assignment = "argmax",
 ) -> list[Row]:
     """Ask every query of every example.
 
@@ -87,20 +113,25 @@ def evaluate_grounding(
             that it holds already are not asked again.
         advance: called after every picture.
         experiment: what else the results depend on, such as the data and the weights; kept in ``out``.
+        assignment: ``argmax`` asks every query once and on its own; ``one-to-one`` asks it once for every region that
+            it means and gives no region to two texts, as FGVP's released script does.
 
     Returns:
-        One row per query.
+        One row per query, or with ``one-to-one`` per annotated region.
 
     Raises:
-        DataError: ``out`` holds something else, or results of another experiment.
+        DataError: ``out`` holds something else, or results of another experiment; or the data does not suit the
+            proposals or the assignment.
     """
-    about = {"recipe": grounder.recipe, "models": grounder.models, "proposals": proposals, **(experiment or {})}
+    about = {"recipe": grounder.recipe, "models": grounder.models, "proposals": proposals, "assignment": assignment}
+    about |= {"grid": grounder.grid.name} if proposals == "grid" else {}
+    about |= experiment or {}
     done = {} if out is None else resume(out, about, _NEEDED)
     results: list[Row] = []
     for example in examples:
         rows = done.get(example.key)
         if rows is None:
-            rows = _measure(grounder, example, proposals) if example.queries else []
+            rows = _measure(grounder, example, proposals, assignment) if example.queries else []
             if out is not None and rows:
                 append(out, rows)
         results += rows
@@ -117,10 +148,13 @@ def _share(rows: Sequence[Row]) -> dict[str, float | int]:
     }
 
 
-def summarise(benchmark: str, recipe: str, models: str, rows: Sequence[Row], proposals: str) -> dict[str, Any]:
-    """Accuracy and chance by kind of expression and over all, with where the proposals came from."""
+def summarise(
+    benchmark: str, recipe: str, models: str, rows: Sequence[Row], proposals: str, assignment: Assignment = "argmax"
+) -> dict[str, Any]:
+    """Accuracy and chance by kind of expression and over all, with how the answers came about."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     sources = sorted({row["source"] for row in rows})
+    grids = sorted({row["grid"] for row in rows if row.get("grid")})
     return {
         "benchmark": benchmark,
         "recipe": recipe,
@@ -129,5 +163,10 @@ def summarise(benchmark: str, recipe: str, models: str, rows: Sequence[Row], pro
             **{kind: _share([row for row in rows if row["kind"] == kind]) for kind in sorted(kinds)},
             "all": _share(rows),
         },
-        "provenance": {"models": models, "proposals": ", ".join(sources) or proposals},
+        "provenance": {
+            "models": models,
+            "proposals": ", ".join(sources) or proposals,
+            "assignment": assignment,
+            **({"grid": "; ".join(grids)} if grids else {}),
+        },
     }

@@ -11,11 +11,14 @@ from fovea.pictures import Picture
 
 
 def _head(picture: Picture, provenance: Provenance) -> dict[str, Any]:
+    proposals: dict[str, Any] = {"source": provenance.proposals, "count": provenance.count}
+    if provenance.grid:
+        proposals["grid"] = provenance.grid
     return {
         "recipe": provenance.recipe,
         "models": provenance.models,
         "picture": {"path": picture.path, "width": picture.width, "height": picture.height},
-        "proposals": {"source": provenance.proposals, "count": provenance.count},
+        "proposals": proposals,
         "relations": provenance.relations,
     }
 

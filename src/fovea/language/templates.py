@@ -24,6 +24,20 @@ def fill(template: str, text: str) -> str:
     return template.replace("{}", clean(text))
 
 
+def checked_template(template: str) -> str:
+    """A template as it is.
+
+    Raises:
+        ExpressionError: it has no place for the expression, or several.
+    """
+    if template.count("{}") != 1:
+        raise ExpressionError(
+            f"the template {template!r} does not say once where the expression goes",
+            "put {} in its place, as in: a photo of {}",
+        )
+    return template
+
+
 def with_article(label: str) -> str:
     """A bare label as a phrase: "car" becomes "the car"; what already has an article stays."""
     cleaned = clean(label)

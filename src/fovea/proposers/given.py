@@ -135,11 +135,11 @@ def mask_from_coco(segmentation: Any, size: tuple[int, int]) -> Rle:
     """A mask from COCO's run lengths or polygons.
 
     Args:
-        segmentation: as in an annotation; several polygons are united.
-        size: width and height of the picture.
+        segmentation: as a file has it.
+        size: width and height of the picture in pixels.
 
     Raises:
-        RegionError: it is neither.
+        RegionError: it is neither, or makes no sense.
     """
     if isinstance(segmentation, dict):
         return rle_from_json(segmentation)
@@ -154,7 +154,7 @@ def mask_from_coco(segmentation: Any, size: tuple[int, int]) -> Rle:
     return merged
 
 
-def _polygon(numbers: Any, picture: tuple[int, int]) -> np.ndarray:
+def _polygon(numbers: Any, picture_size: tuple[int, int]) -> np.ndarray:
     """``x, y, x, y ...`` of a polygon that pycocotools can draw: it walks along every edge, and trusts what it gets.
 
     Corners farther outside than the picture is large are moved closer, which hardly shows inside of it.
@@ -162,7 +162,7 @@ def _polygon(numbers: Any, picture: tuple[int, int]) -> np.ndarray:
     points = np.asarray(numbers, np.float64).reshape(-1, 2)
     if np.ndim(numbers) != 1 or len(points) < 3 or not np.isfinite(points).all():
         raise ValueError("a polygon needs three corners")
-    size = np.array(picture)
+    size = np.array(picture_size)
     points = points.clip(-size, 2 * size)
     if np.abs(np.diff(points, axis=0)).max(1).sum() > _LONGEST_OUTLINE * size.max():
         raise ValueError("the outline is too long")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fovea.errors import RegionError
 from fovea.proposers.mask_filter import MaskFilter
 
 
@@ -32,6 +33,22 @@ class GridSettings:
     crop_layers: int = 0
     points_divisor: int = 1
     mask_filter: MaskFilter = field(default_factory=MaskFilter)
+
+    def __post_init__(self) -> None:
+        if self.points_per_side < 1 or not 0 <= self.max_overlap <= 1:
+            raise RegionError(
+                f"a grid of {self.points_per_side} points per side and an overlap of {self.max_overlap} makes no sense",
+                "give at least one point per side, and an overlap from 0 to 1",
+            )
+
+    @property
+    def name(self) -> str:
+        """Everything that can be set in one line, for results."""
+        mended = self.mask_filter
+        return (
+            f"{self.points_per_side} points per side, overlap {self.max_overlap:g}, IoU {self.min_iou:g}, "
+            f"stability {self.min_stability:g} at {self.stability_offset:g}"
+        ) + ("" if mended == MaskFilter() else f", {mended}")
 
 
 #: What the released FGVP evaluation uses (specs/fgvp.md, b).

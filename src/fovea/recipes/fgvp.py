@@ -15,7 +15,8 @@ _CROP = parse_style("P")
 
 
 def _row(name: str, parts: str, summary: str, paper: str, numbers: str) -> Recipe:
-    reported = dict(zip(_SPLITS, map(float, numbers.split()), strict=True))
+    settings = ((split, "detections") for split in _SPLITS)
+    reported = dict(zip(settings, map(float, numbers.split()), strict=True))
     return replace(combine(parts, name, summary), paper=paper, reported=reported)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fovea.backbones.sources import ModelSources, resolve_models
 from fovea.cache import DEFAULT_BYTES, FeatureCache
 from fovea.errors import CheckpointError, ExpressionError
+from fovea.language.templates import checked_template
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.fgvp import FGVP_RECIPES
@@ -61,6 +63,28 @@ def _device(name: str) -> str:
     return wanted
 
 
+def resolve_grid(
+    models: str = "mini", points_per_side: int | None = None, max_overlap: float | None = None
+) -> GridSettings:
+    """How pictures are searched with some models.
+
+    Args:
+        models: as for :func:`load`; embedded ones have a grid of their own.
+        points_per_side: of the square grid; the models' own by default.
+        max_overlap: of two masks whose boxes have a greater IoU one is dropped; 0.7 by default.
+
+    Raises:
+        CheckpointError: there is no such preset of models.
+        RegionError: there are no points, or the overlap is no share.
+    """
+    usual = MINI_GRID if resolve_models(models).embedded else GridSettings()
+    return replace(
+        usual,
+        points_per_side=usual.points_per_side if points_per_side is None else points_per_side,
+        max_overlap=usual.max_overlap if max_overlap is None else max_overlap,
+    )
+
+
 def load(
     recipe: str = "fgvp",
     models: str = "mini",
@@ -73,6 +97,8 @@ def load(
     parser: str = "built-in",
     rendering: str = "direct",
     bank: Bank | None = None,
+    template: str | None = None,
+    grid: GridSettings | None = None,
 ) -> Grounder:
     """Build a grounder.
 
@@ -87,15 +113,19 @@ def load(
         parser: what reads expressions for them: ``built-in``, ``spacy``, ``spacy:MODEL``, or a JSON file of parses.
         rendering: ``direct`` marks at the model's input size; ``parity`` as the released programs do.
         bank: expressions for recipes that subtract.
+        template: sentence around expressions, with ``{}`` in their place; the recipe's by default.
+        grid: how pictures are searched where no regions are given; as :func:`resolve_grid` says by default.
 
     Returns:
         A grounder; the segmenter is loaded when it is first needed.
 
     Raises:
-        ExpressionError: there is no such recipe, dialect, parser or rendering, or a recipe lacks its bank.
+        ExpressionError: there is no such recipe, dialect, parser or rendering, a recipe lacks its bank, or a template
+            has no place for the expression.
         CheckpointError: a model cannot be found or loaded.
     """
     chosen = resolve_recipe(recipe)
+    sentence = chosen.template if template is None else checked_template(template)
     sources: ModelSources = resolve_models(models)
     place, precision = _device(device), _dtype(dtype)
     rules = resolve_relations(relations, parser, len(chosen.styles) * len(sources.clips)) if chosen.relations else None
@@ -118,9 +148,11 @@ def load(
 
     encoders = [load_clip(source, place, precision) for source in sources.clips]
     used = bank if chosen.subtraction else None
-    scorer = MarkedClip(encoders, chosen.styles, chosen.template, shown, used)
-    grid = MINI_GRID if sources.embedded else GridSettings()
-    return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes), rules)
+    scorer = MarkedClip(encoders, chosen.styles, sentence, shown, used)
+    return Grounder(
+        chosen.name, sources.name, scorer, load_segmenter, grid or resolve_grid(models), FeatureCache(cache_bytes),
+        rules, temperature=len(chosen.styles) * sum(encoder.logit_scale for encoder in encoders),
+    )  # fmt: skip
 
 
 def load_proposer(needs_masks: bool, models: str = "mini", *, device: str = "auto") -> Grounder:
@@ -142,5 +174,4 @@ def load_proposer(needs_masks: bool, models: str = "mini", *, device: str = "aut
 
         return load_sam(sources.sam, _device(device))
 
-    grid = MINI_GRID if sources.embedded else GridSettings()
-    return Grounder("none", sources.name, MarkedClip((), (style,), "{}"), load_segmenter, grid)
+    return Grounder("none", sources.name, MarkedClip((), (style,), "{}"), load_segmenter, resolve_grid(models))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fovea.errors import ExpressionError
 from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
+from fovea.recipes.reported import SINGLE_STYLES, Setting
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Recipe:
         template: sentence around an expression.
         options: how marks look.
         native: styles that the released program draws at the picture's own resolution; they count in parity only.
-        reported: accuracy in percent that the paper states, by split, with the CLIPs that it names.
+        reported: accuracy in percent that the paper states, by split and proposals (``recipes.reported``), with the
+            CLIPs that it names.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Recipe:
     template: str = "a photo of {}"
     options: MarkOptions = field(default_factory=MarkOptions)
     native: tuple[MarkStyle, ...] = (parse_style("P"),)
-    reported: Mapping[str, float] = field(default_factory=dict)
+    reported: Mapping[Setting, float] = field(default_factory=dict)
 
     @property
     def parts(self) -> str:
@@ -47,6 +49,8 @@ class Recipe:
 def combine(parts: str, name: str | None = None, summary: str = "parts chosen by hand") -> Recipe:
     """A recipe of parts joined by ``+``: visual prompts, ``R`` for relations, ``S`` for subtraction.
 
+    A single visual prompt carries the numbers that the paper reports for it.
+
     Raises:
         ExpressionError: a part is unknown, or there is no visual prompt.
     """
@@ -55,4 +59,12 @@ def combine(parts: str, name: str | None = None, summary: str = "parts chosen by
     styles = tuple(parse_style(part) for part in each if part.upper() not in rules)
     if not styles:
         raise ExpressionError(f"{parts!r} names no visual prompt", "add one, such as crop")
-    return Recipe(name or parts, summary, styles, relations="R" in rules, subtraction="S" in rules)
+    alone = len(styles) == 1 and not rules
+    return Recipe(
+        name or parts,
+        summary,
+        styles,
+        relations="R" in rules,
+        subtraction="S" in rules,
+        reported=SINGLE_STYLES.get(styles[0].code, {}) if alone else {},
+    )

@@ -21,6 +21,9 @@ from fovea.scenes.scene import DEFAULT_SIZE, Scene, compose
 # Categories that surely do not occur in a picture and are said not to, as LVIS does for a sample of them.
 _NEGATIVES = 10
 
+#: What files say of themselves.
+DESCRIPTION = "fovea scenes; glyphs from Noto Color Emoji, SIL Open Font License 1.1"
+
 
 def glyphs_named(names: str) -> tuple[Glyph, ...]:
     """Glyphs of one split, or of ``all``.
@@ -40,7 +43,8 @@ def file_name(scene: Scene) -> str:
     return f"scene_{scene.seed:08d}.png"
 
 
-def _xywh(box: np.ndarray) -> list[float]:
+def xywh(box: np.ndarray) -> list[float]:
+    """A box ``(4,)`` xyxy as COCO writes it: x, y, width, height."""
     return [float(value) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
 
 
@@ -81,7 +85,7 @@ class _Instances:
                     "id": ids[-1],
                     "image_id": scene.seed,
                     "category_id": self.category[glyph.name],
-                    "bbox": _xywh(box),
+                    "bbox": xywh(box),
                     "area": int(mask.sum()),
                     "segmentation": rle_to_json(rle),
                     "iscrowd": 0,
@@ -104,7 +108,7 @@ class _Instances:
             for glyph in self.glyphs
         ]
         return {
-            "info": {"description": "fovea scenes; glyphs from Noto Color Emoji, SIL Open Font License 1.1"},
+            "info": {"description": DESCRIPTION},
             "images": self.images,
             "annotations": self.annotations,
             "categories": categories,
@@ -113,7 +117,7 @@ class _Instances:
 
 def _refs(scene: Scene, ids: list[int]) -> list[dict[str, Any]]:
     """One line per thing that an expression means, as ReCLIP's program reads them; ``kind`` is ours."""
-    anns = [{"id": id_, "bbox": _xywh(box)} for id_, box in zip(ids, scene.boxes, strict=True)]
+    anns = [{"id": id_, "bbox": xywh(box)} for id_, box in zip(ids, scene.boxes, strict=True)]
     lines = []
     for target, id_ in enumerate(ids):
         sentences = [{"raw": e.text, "kind": e.kind} for e in scene.expressions if e.target == target]
@@ -128,6 +132,35 @@ def _refs(scene: Scene, ids: list[int]) -> list[dict[str, Any]]:
                 }
             )
     return lines
+
+
+class SceneFiles:
+    """Writes scenes one by one.
+
+    Args:
+        directory: receives ``images/``, and at the end ``refs.jsonl`` and ``instances.json``.
+        glyphs: what may stand in the scenes.
+    """
+
+    def __init__(self, directory: Path, glyphs: tuple[Glyph, ...]) -> None:
+        self.directory = directory
+        self._instances = _Instances(glyphs)
+        self._lines: list[dict[str, Any]] = []
+
+    def add(self, scene: Scene) -> list[int]:
+        """Write a scene's picture; returns the annotation id of every thing."""
+        stream = io.BytesIO()
+        Image.fromarray(scene.pixels).save(stream, "PNG", compress_level=1)
+        write_atomically(self.directory / "images" / file_name(scene), stream.getvalue())
+        ids = self._instances.add(scene)
+        self._lines += _refs(scene, ids)
+        return ids
+
+    def finish(self) -> None:
+        """Write what is known about all of them."""
+        lines = "".join(json.dumps(line) + "\n" for line in self._lines)
+        write_atomically(self.directory / "refs.jsonl", lines)
+        write_atomically(self.directory / "instances.json", json.dumps(self._instances.document()))
 
 
 def write_scenes(
@@ -150,14 +183,8 @@ def write_scenes(
         advance: called after each.
     """
     chosen = glyphs or glyphs_of("train")
-    instances = _Instances(chosen)
-    lines = []
+    files = SceneFiles(directory, chosen)
     for number in range(seed, seed + count):
-        scene = compose(number, size, chosen)
-        stream = io.BytesIO()
-        Image.fromarray(scene.pixels).save(stream, "PNG", compress_level=1)
-        write_atomically(directory / "images" / file_name(scene), stream.getvalue())
-        lines += _refs(scene, instances.add(scene))
+        files.add(compose(number, size, chosen))
         advance()
-    write_atomically(directory / "refs.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    write_atomically(directory / "instances.json", json.dumps(instances.document()))
+    files.finish()

@@ -71,7 +71,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Expression:
-    """A phrase that fits exactly one thing: ``things[target]``; ``kind`` is one of ``KINDS``."""
+    """A phrase that fits exactly one thing: ``things[target]``.
+
+    ``kind`` is one of ``KINDS``, or ``object`` or ``part`` where objects have parts.
+    """
 
     text: str
     kind: str

@@ -66,12 +66,13 @@ class Layout:
 
 
 @lru_cache(maxsize=8)
-def _weights(glyphs: tuple[Glyph, ...]) -> np.ndarray:
+def frequency_weights(glyphs: tuple[Glyph, ...]) -> np.ndarray:
+    """How often each glyph is picked; the weights add up to 1."""
     weights = np.array([FREQUENCY_WEIGHTS[glyph.frequency] for glyph in glyphs])
     return weights / weights.sum()
 
 
-def _same_words(a: Glyph, b: Glyph) -> bool:
+def same_words(a: Glyph, b: Glyph) -> bool:
     """Whether one name ends in the other, as "palm tree" and "tree" do."""
     return a is not b and (f" {a.name}".endswith(f" {b.name}") or f" {b.name}".endswith(f" {a.name}"))
 
@@ -79,13 +80,13 @@ def _same_words(a: Glyph, b: Glyph) -> bool:
 def _kinds(rng: np.random.Generator, glyphs: tuple[Glyph, ...], count: int) -> list[Glyph]:
     """Pick what stands in the scene: often one kind two or three times, never two kinds that share a name."""
     kinds: list[Glyph] = []
-    weights = _weights(glyphs)
+    weights = frequency_weights(glyphs)
     if rng.random() < 0.55:
         repeats = 3 if count >= 5 and rng.random() < 0.4 else 2
         kinds += [glyphs[rng.choice(len(glyphs), p=weights)]] * repeats
     while len(kinds) < count:
         glyph = glyphs[rng.choice(len(glyphs), p=weights)]
-        if glyph not in kinds and not any(_same_words(glyph, other) for other in kinds):
+        if glyph not in kinds and not any(same_words(glyph, other) for other in kinds):
             kinds.append(glyph)
     return kinds
 

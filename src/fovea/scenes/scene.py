@@ -8,8 +8,8 @@ import numpy as np
 
 from fovea.scenes.expressions import Expression, Thing, sample_expressions
 from fovea.scenes.glyphs import Glyph, glyphs_of
-from fovea.scenes.layout import sample_layout
-from fovea.scenes.render import draw
+from fovea.scenes.layout import Layout, sample_layout
+from fovea.scenes.render import Drawing, draw
 
 #: Scenes from this number on are for measuring: nothing is trained or tuned on them.
 FIRST_TEST_SEED = 1_000_000
@@ -56,6 +56,14 @@ def _bounds(mask: np.ndarray) -> tuple[float, float, float, float]:
     return float(xs[0] / side), float(ys[0] / side), float((xs[-1] + 1) / side), float((ys[-1] + 1) / side)
 
 
+def things_of(layout: Layout, drawing: Drawing) -> tuple[Thing, ...]:
+    """What expressions may speak of; every placement must be visible."""
+    return tuple(
+        Thing(placement.glyph.name, placement.colour, _bounds(mask))
+        for placement, mask in zip(layout.placements, drawing.masks, strict=True)
+    )
+
+
 def compose(seed: int, size: int = DEFAULT_SIZE, glyphs: tuple[Glyph, ...] | None = None) -> Scene:
     """Compose one scene.
 
@@ -73,10 +81,7 @@ def compose(seed: int, size: int = DEFAULT_SIZE, glyphs: tuple[Glyph, ...] | Non
         drawing = draw(layout, size)
         if drawing.masks.mean((1, 2)).min() > _LEAST_VISIBLE:
             break
-    things = tuple(
-        Thing(placement.glyph.name, placement.colour, _bounds(mask))
-        for placement, mask in zip(layout.placements, drawing.masks, strict=True)
-    )
+    things = things_of(layout, drawing)
     return Scene(
         seed=seed,
         pixels=drawing.pixels,

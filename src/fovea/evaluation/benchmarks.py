@@ -1,0 +1,143 @@
+"""Benchmarks by name: which pictures, what is said about them, and which table of a paper they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from fovea.datasets.annotations import find_annotations, split_name
+from fovea.datasets.coco import read_coco
+from fovea.datasets.paco import read_paco
+from fovea.datasets.refcoco import read_refcoco
+from fovea.errors import DataError
+from fovea.evaluation.examples import (
+    Example,
+    Kind,
+    composed_examples,
+    composed_part_examples,
+    fingerprint,
+    read_examples,
+)
+
+#: Every benchmark, with what it asks for.
+BENCHMARKS = {
+    "scenes": "expressions, composed or of `fovea scenes`",
+    "parts": "objects and parts of composed scenes",
+    "refcoco": "expressions, in ReCLIP's files",
+    "coco": "objects by the names of their categories",
+    "paco": "objects and parts",
+}
+
+#: Composed scenes where no number is given.
+COMPOSED = 500
+
+#: Sentence around the phrase of a part, which is complete: the phrase alone.
+_COMPLETE = "{}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a user says about the data of a benchmark.
+
+    Attributes:
+        data: directory with the files and pictures; None composes scenes.
+        split: name of the file of expressions or annotations, or how it ends.
+        kind: ``part`` or ``object`` where both can be asked for, or None.
+        limit: how many pictures at most; all of a directory by default, or ``COMPOSED``.
+        seed: number of the first composed scene.
+        names: which glyphs composed scenes show.
+    """
+
+    data: Path | None = None
+    split: str | None = None
+    kind: str | None = None
+    limit: int | None = None
+    seed: int = 1_000_000
+    names: str = "train"
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """What is measured.
+
+    Attributes:
+        name: of the benchmark, and of the kind where there are several.
+        examples: the pictures.
+        origin: tells the data from others in result files.
+        template: sentence around the expressions where the data states its own; None leaves it to the recipe.
+        split: how tables name it, such as ``paco-val``; empty where no table does.
+    """
+
+    name: str
+    examples: Sequence[Example]
+    origin: str
+    template: str | None = None
+    split: str = ""
+
+
+def open_benchmark(name: str, source: Source) -> Benchmark:
+    """A benchmark by name.
+
+    Args:
+        name: one of ``BENCHMARKS``.
+        source: where its data is.
+
+    Raises:
+        DataError: there is no such benchmark, or its data is missing or broken.
+    """
+    if name not in BENCHMARKS:
+        raise DataError(f"there is no benchmark called {name!r}", f"known are: {', '.join(BENCHMARKS)}")
+    if name in ("parts", "paco"):
+        return _parts(name, source)
+    if source.kind is not None:
+        raise DataError(f"{name} has one kind of questions only", "leave --kind out")
+    if name == "scenes":
+        return _scenes(source)
+    data = _directory(name, source)
+    if name == "coco":
+        found = read_coco(data, source.split, source.limit)
+        split = split_name(find_annotations(data, "instances_", source.split))
+        return Benchmark(name, found, found.origin, split=f"coco-{split}")
+    examples = read_refcoco(data, source.split, source.limit)
+    origin = f"{data.resolve().name} {source.split or ''}".strip()
+    return Benchmark(name, examples, origin, split=(source.split or "").replace("_", "-"))
+
+
+def _directory(name: str, source: Source) -> Path:
+    if source.data is None:
+        raise DataError(f"{name} needs its data", "name the directory with --data")
+    return source.data
+
+
+def _scenes(source: Source) -> Benchmark:
+    if source.data is not None:
+        return Benchmark("scenes", read_examples(source.data, source.limit), fingerprint(source.data))
+    composed = composed_examples(source.seed, source.limit or COMPOSED, source.names)
+    return Benchmark("scenes", composed, composed.origin)
+
+
+def _parts(name: str, source: Source) -> Benchmark:
+    """Objects and parts are measured apart: other candidates, another sentence."""
+    kind = _kind(source.kind)
+    template = _COMPLETE if kind == "part" else None
+    split = ""
+    if name == "parts" and source.data is None:
+        examples = composed_part_examples(source.seed, source.limit or COMPOSED, source.names, kind)
+    else:
+        data = _directory(name, source)
+        examples = read_paco(data, source.split, kind, source.limit)
+        # The paper's column is of parts, and of the pictures from LVIS.
+        path = find_annotations(data, "paco_", source.split)
+        split = f"paco-{split_name(path)}" if kind == "part" and path.stem.startswith("paco_lvis") else ""
+    return Benchmark(f"{name}, {kind}s", examples, examples.origin, template, split)
+
+
+def _kind(kind: str | None) -> Kind:
+    """What is asked for; parts by default, as in the paper."""
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    for known in kinds:
+        if kind in (known, None):
+            return known
+    raise DataError(f"there is no kind of questions called {kind!r}", f"known are {' and '.join(kinds)}")
