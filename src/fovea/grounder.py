@@ -159,7 +159,7 @@ class Grounder:
             return regions
         from fovea.proposers.sam_prompts import add_masks
 
-        return add_masks(picture, regions, self.segmenter, self.cache)
+        return add_masks(picture, regions, self.segmenter, self.cache, mask_filter=self.grid.mask_filter)
 
     def ground(
         self,

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from fovea.backbones.sam import MaskLogits, choose, upsample
+from fovea.proposers.crops import Crop, crop_layers, cut_off
 from fovea.proposers.grid_settings import GridSettings
 from fovea.proposers.mask_filter import MaskFilter
 from fovea.proposers.nms import suppress
 from fovea.proposers.sam_grid import collect, point_grid, stability
+from fovea.regions import mask_bounds
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "fgvp"
 
@@ -37,7 +39,8 @@ def test_generator_matches(run: str, chunk: int, scripted: dict[str, np.ndarray]
     iou = torch.from_numpy(scripted["iou_preds"])
     height, width = scripted["image_hw"]
     batches = (MaskLogits(a, b) for a, b in zip(low.split(chunk), iou.split(chunk), strict=True))
-    regions = collect(batches, (int(width), int(height)), int(scripted["sam_image_size"]), RUNS[run])
+    size = (int(width), int(height))
+    regions = collect([(Crop((0, 0, *size), 0), batches)], size, int(scripted["sam_image_size"]), RUNS[run])
     expected = np.unpackbits(scripted[f"{run}__masks"], axis=-1, count=int(width)).astype(bool)
     np.testing.assert_array_equal(regions.dense_masks(), expected)
     np.testing.assert_allclose(regions.scores, scripted[f"{run}__pred_iou"], atol=1e-6)
@@ -51,6 +54,53 @@ def test_grid_points_match(scripted: dict[str, np.ndarray]) -> None:
     golden = np.load(GOLDEN / "nms_grid.npz")
     for count in (1, 4, 8, 16, 32):
         np.testing.assert_allclose(point_grid(count), golden[f"grid_{count}"], atol=1e-12)
+    for layer in range(3):
+        np.testing.assert_allclose(point_grid(16 // 2**layer), golden[f"layer_grid_16_{layer}"], atol=1e-12)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (640, 427), (250, 333)])
+def test_crops_match(width: int, height: int) -> None:
+    golden = np.load(GOLDEN / "nms_grid.npz")
+    crops = crop_layers((width, height), 1)
+    np.testing.assert_array_equal([crop.box for crop in crops], golden[f"crop_boxes_{height}x{width}_1"])
+    np.testing.assert_array_equal([crop.layer for crop in crops], golden[f"crop_layers_{height}x{width}_1"])
+    assert [crop.layer for crop in crop_layers((width, height), 2)].count(2) == 16
+
+
+def test_what_a_crop_cuts_off_matches() -> None:
+    golden = np.load(GOLDEN / "nms_grid.npz")
+    found = cut_off(golden["edge_boxes"], Crop((0, 0, 120, 90), 1), (200, 150))
+    np.testing.assert_array_equal(found, golden["edge_near_crop0_0_120_90_of_200_150"])
+    found = cut_off(golden["edge_boxes"], Crop((0, 0, 200, 150), 0), (200, 150))
+    np.testing.assert_array_equal(found, golden["edge_near_full"])
+
+
+def test_masks_of_crops_come_back_to_their_place() -> None:
+    size = (400, 300)
+    low = torch.full((1, 3, 16, 16), -9.0)
+    # In the crop's own frame of 200 x 200: a square in its middle, the same again, and one that touches its edge.
+    low[0, :2, 6:10, 6:10] = low[0, 2, 6:10, 12:] = 9.0
+    quality = torch.tensor([[0.95, 0.9, 0.99]])
+    crop = Crop((100, 50, 300, 250), 1)
+    settings = GridSettings(min_stability=0.0)
+    (alone,) = collect([(crop, [MaskLogits(low, quality)])], size, 200, settings).dense_masks()
+    ys, xs = np.flatnonzero(alone.any(1)), np.flatnonzero(alone.any(0))
+    assert (xs[0], xs[-1], ys[0], ys[-1]) == (175, 224, 125, 174)
+    # The whole picture offers the same thing with more confidence: the crop's mask stays.
+    whole = torch.full((1, 1, 16, 16), -9.0)
+    whole[0, 0, 5:7, 7:9] = 9.0
+    both = [
+        (Crop((0, 0, *size), 0), [MaskLogits(whole, torch.tensor([[0.999]]))]),
+        (crop, [MaskLogits(low, quality)]),
+    ]
+    np.testing.assert_array_equal(collect(both, size, 200, settings).dense_masks(), [alone])
+
+
+def test_boxes_of_masks_are_the_released_ones_and_a_pixel() -> None:
+    """What the released program puts in place of boxes where it is told to recompute them."""
+    golden = np.load(GOLDEN / "sam_box_pipeline.npz")
+    found = mask_bounds(golden["area40_recompute__masks"]) - np.array([0, 0, 1, 1])
+    np.testing.assert_array_equal(found, golden["area40_recompute__boxes_sam_scale"])
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.95])
@@ -80,8 +130,9 @@ def test_overlap_is_measured_as_the_released_program_does() -> None:
     low[0, 0, :, :4] = low[0, 1, :, :3] = 9.0
     batch = MaskLogits(low, torch.tensor([[0.95, 0.9]]))
     # With the last pixel inclusive the boxes are 3 and 2 wide: an IoU of 0.67 instead of 0.75.
-    assert len(collect([batch], (16, 16), 16, GridSettings(max_overlap=0.7))) == 2
-    assert len(collect([batch], (16, 16), 16, GridSettings(max_overlap=0.6))) == 1
+    whole = Crop((0, 0, 16, 16), 0)
+    assert len(collect([(whole, [batch])], (16, 16), 16, GridSettings(max_overlap=0.7))) == 2
+    assert len(collect([(whole, [batch])], (16, 16), 16, GridSettings(max_overlap=0.6))) == 1
 
 
 def test_no_masks_is_an_answer() -> None:

@@ -58,8 +58,10 @@ def slow_drop(mask: np.ndarray, below: int) -> np.ndarray:
 
 @settings(max_examples=150, deadline=None)
 @given(arrays(bool, (13, 17), elements=st.booleans()), st.integers(2, 60))
-def test_window_labelling_equals_whole_picture_labelling(mask: np.ndarray, below: int) -> None:
-    np.testing.assert_array_equal(fill_holes(mask, below)[0], slow_fill(mask, below))
+def test_patches_of_runs_equal_labelling_every_pixel(mask: np.ndarray, below: int) -> None:
+    for ordered in (mask, np.asfortranarray(mask)):
+        np.testing.assert_array_equal(fill_holes(ordered, below)[0], slow_fill(mask, below))
+        np.testing.assert_array_equal(drop_islands(ordered, below)[0], slow_drop(mask, below))
 
 
 @settings(max_examples=150, deadline=None)
@@ -68,9 +70,7 @@ def test_window_labelling_equals_whole_picture_labelling(mask: np.ndarray, below
     st.tuples(*[st.integers(0, 3)] * 4),
     st.integers(2, 80),
 )
-def test_labelling_around_the_mask_equals_whole_picture_labelling(
-    core: np.ndarray, margins: tuple[int, int, int, int], below: int
-) -> None:
+def test_margins_are_background_too(core: np.ndarray, margins: tuple[int, int, int, int], below: int) -> None:
     top, bottom, left, right = margins
     mask = np.pad(core, ((top, bottom), (left, right)))
     np.testing.assert_array_equal(fill_holes(mask, below)[0], slow_fill(mask, below))

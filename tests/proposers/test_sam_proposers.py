@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,3 +165,12 @@ def test_threads_share_a_segmenter(segmenter: SamSegmenter, boxes: Regions) -> N
     with ThreadPoolExecutor(8) as pool:
         parallel = list(pool.map(lambda picture: add_masks(picture, boxes, segmenter, cache), pictures))
     assert all(same(*pair) for pair in zip(serial, parallel, strict=True))
+
+
+def test_crop_layers_search_every_crop(segmenter: SamSegmenter, picture: Picture) -> None:
+    cache = FeatureCache()
+    found = SamGrid(segmenter, replace(EASY, crop_layers=1, points_divisor=2)).propose(picture, cache)
+    assert found.size == picture.size
+    assert found.dense_masks().shape[1:] == (picture.height, picture.width)
+    # The picture and its four crops are embedded once each; the regions are the sixth entry.
+    assert cache.stats.entries == 6

@@ -180,8 +180,11 @@ class ClipEncoder:
         return {key: torch.tensor(rows[key]).to(self._device) for key in ("input_ids", "attention_mask") if key in rows}
 
     def _normalised(self, pictures: np.ndarray) -> np.ndarray:
-        scaled = (pictures.astype(np.float32) / 255 - self.mean) / self.std
-        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+        # One plane per colour before the arithmetic, which is several times slower on colours side by side.
+        planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32)
+        planes /= 255 * self.std[:, None, None]
+        planes -= (self.mean / self.std)[:, None, None]
+        return planes
 
     def _embed(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
         with torch.inference_mode():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from fovea.answers import Assignment
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example, Query
-from fovea.files import write_atomically
+from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.pictures import open_picture
 from fovea.regions import Regions, box_iou
@@ -23,8 +22,6 @@ MIN_IOU = 0.5
 
 #: Where proposals may come from.
 PROPOSALS = ("ground-truth", "sam-boxes", "detections", "grid")
-
-Row = dict[str, Any]
 
 # What a row of results must have to be counted.
 _NEEDED = frozenset({"key", "kind", "correct", "chance", "source"})
@@ -97,67 +94,6 @@ def _measure(grounder: Grounder, example: Example, proposals: str, assignment: A
     return rows
 
 
-def _resume(path: Path, experiment: dict[str, str]) -> dict[str, list[Row]]:
-    """Results of an earlier run by picture; the file is made ready for more of them."""
-    text = _text(path)
-    about = {"experiment": experiment}
-    header, *pictures = [_parsed(line) for line in text.splitlines()] or [about]
-    if pictures and not _is_rows(pictures[-1]):
-        # A kill cuts the last line off. No other line can be damaged, the first is written with the file.
-        pictures.pop()
-    if not _is_header(header) or not all(map(_is_rows, pictures)):
-        raise _no_results(path)
-    if pictures:
-        _check_same(path, header["experiment"], experiment)
-    kept = "".join(json.dumps(line) + "\n" for line in (about, *pictures))
-    if kept != text:
-        write_atomically(path, kept)
-    return {rows[0]["key"]: rows for rows in pictures}
-
-
-def _text(path: Path) -> str:
-    if not path.exists():
-        return ""
-    if not path.is_file():
-        raise _no_results(path)
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror})", "choose another file") from error
-
-
-def _parsed(line: str) -> Any:
-    """What a line says; None where it is no JSON."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
-
-
-def _is_header(line: Any) -> bool:
-    return isinstance(line, dict) and isinstance(line.get("experiment"), dict)
-
-
-def _is_rows(line: Any) -> bool:
-    return (
-        isinstance(line, list) and bool(line) and all(isinstance(row, dict) and row.keys() >= _NEEDED for row in line)
-    )
-
-
-def _no_results(path: Path) -> DataError:
-    return DataError(f"{path} is no file of results, so nothing is written to it", "choose another file")
-
-
-def _check_same(path: Path, held: dict[str, Any], wanted: dict[str, str]) -> None:
-    """Refuse to mix experiments, and say where they differ."""
-    for field in {**wanted, **held}:
-        if held.get(field) != wanted.get(field):
-            raise DataError(
-                f"{path} holds results of {field} {held.get(field)}, these would be of {wanted.get(field)}",
-                "choose another file",
-            )
-
-
 def evaluate_grounding(
     grounder: Grounder,
     examples: Sequence[Example],
@@ -190,15 +126,14 @@ def evaluate_grounding(
     about = {"recipe": grounder.recipe, "models": grounder.models, "proposals": proposals, "assignment": assignment}
     about |= {"grid": grounder.grid.name} if proposals == "grid" else {}
     about |= experiment or {}
-    done = {} if out is None else _resume(out, about)
+    done = {} if out is None else resume(out, about, _NEEDED)
     results: list[Row] = []
     for example in examples:
         rows = done.get(example.key)
         if rows is None:
             rows = _measure(grounder, example, proposals, assignment) if example.queries else []
             if out is not None and rows:
-                with out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows) + "\n")
+                append(out, rows)
         results += rows
         advance()
     return results

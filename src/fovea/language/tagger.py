@@ -29,7 +29,9 @@ AUXILIARIES = _words(
     "is are was were be been being am has have had having do does did can could will would should may might must "
     "isn't aren't wasn't doesn't don't not"
 )
-ADVERBS = _words("very most more less far not partially almost mostly just only also still so too really slightly away")
+ADVERBS = _words(
+    "very most more less far not partially almost mostly just only also still so too really slightly away there"
+)
 NUMBERS = _words("two three four five six seven eight nine ten eleven twelve")
 ORDINALS = {
     word: rank
@@ -43,7 +45,7 @@ COLOURS = _words(
     "violet turquoise cyan magenta maroon teal navy dark light bright pale colorful colored striped spotted"
 )
 _PLACE_NOUNS = _words("left right top bottom middle center centre front back side corner edge")
-_ADJECTIVES = _words(
+ADJECTIVES = _words(
     "big small large little tall short long tiny huge giant old young new wooden metal plastic leather empty "
     "full open closed "
     "high low upper lower near far close other same different main central partial hot cold wet dry round square curly "
@@ -63,7 +65,7 @@ _VERBS = _words(
     "sits sit stands stand holds hold wears wear rides ride eats eat looks look faces face lies lie walks "
     "walk has leans "
     "held worn eaten seen shown cut hit hung kept lit made sat stood stuck taken thrown torn worn drawn "
-    "driven ridden bent"
+    "driven ridden bent built caught fallen frozen grown blown flown spun swung woven written"
 )
 
 
@@ -96,7 +98,7 @@ def _closed_class(word: str) -> str | None:
         ("NUM", NUMBERS),
         ("ADJ", ORDINALS),
         ("ADJ", COLOURS),
-        ("ADJ", _ADJECTIVES),
+        ("ADJ", ADJECTIVES),
         ("ADP", PREPOSITIONS),
     ):
         if word in words:
@@ -112,6 +114,7 @@ def tag(words: tuple[str, ...]) -> tuple[str, ...]:
         after = words[index + 1] if index + 1 < len(words) else ""
         follows_noun = before in ("NOUN", "PRON", "PROPN")
         names_next = bool(after) and _closed_class(after) in (None, "ADJ") and _open_class(after) in ("NOUN", "NUM")
+        names_next = names_next or after in ("one", "ones")
         if word in _PLACE_NOUNS:
             # "the left man", "man on the left", "man left of the dog".
             found = "ADJ" if names_next or after in _PLACE_NOUNS else "NOUN"
@@ -119,6 +122,12 @@ def tag(words: tuple[str, ...]) -> tuple[str, ...]:
                 found = "ADV" if word in ("left", "right") else "NOUN"
         elif (word == "that" and (follows_noun or not names_next)) or (word in ("her", "his") and not after):
             found = "PRON"
+        elif word == "light" and before == "NOUN" and not names_next:
+            # "traffic light", but "the light blue shirt".
+            found = "NOUN"
+        elif word == "half" and after and _open_class(after) == "VERB":
+            # "half eaten", but "the right half".
+            found = "ADV"
         else:
             found = _closed_class(word) or _open_class(word)
         if found == "VERB" and names_next and not follows_noun and before not in ("AUX", "VERB"):

@@ -70,12 +70,17 @@ class Canvas:
         """Bytes that a canvas keeps alive, for the cache's bound: its three pictures and the one it was made from."""
         return 9 * self.size[0] * self.size[1] + 3 * self.picture.width * self.picture.height
 
-    def draw(self, regions: Regions, style: MarkStyle) -> np.ndarray:
+    def mask_shapes(self, regions: Regions) -> np.ndarray:
+        """How much of every pixel each mask covers: ``(N, height, width)`` float32 in 0..1; all styles share it."""
+        return mask_coverage(regions.dense_masks(), self.size)
+
+    def draw(self, regions: Regions, style: MarkStyle, mask_shapes: np.ndarray | None = None) -> np.ndarray:
         """Mark every region on a copy of the picture.
 
         Args:
             regions: N regions of the picture.
             style: the visual prompt.
+            mask_shapes: what :meth:`mask_shapes` says of them, where the caller has it from another style.
 
         Returns:
             ``(N, height, width, 3)`` uint8.
@@ -89,9 +94,12 @@ class Canvas:
             return self._draw_crops(regions, style)
         if style.effect is Effect.NONE:
             return np.repeat(self.base[None], len(regions), axis=0)
+        if style.needs_masks and mask_shapes is None:
+            mask_shapes = self.mask_shapes(regions)
         if style.effect is Effect.LINE:
-            return blend(np.asarray(self.options.line_colour), self.base, self._lines(regions, style.geometry))
-        return self._affected(self.base, self._coverage(regions, style.geometry), style.effect)
+            lines = self._lines(regions, style.geometry, mask_shapes)
+            return blend(np.asarray(self.options.line_colour), self.base, lines)
+        return self._affected(self.base, self._coverage(regions, style.geometry, mask_shapes), style.effect)
 
     def _affected(self, base: np.ndarray, coverage: np.ndarray, effect: Effect) -> np.ndarray:
         """The effects that are blended by coverage, on the picture or on crops of it."""
@@ -109,19 +117,19 @@ class Canvas:
     def _boxes(self, regions: Regions) -> np.ndarray:
         return np.asarray(regions.boxes * self._scale)
 
-    def _coverage(self, regions: Regions, geometry: Geometry) -> np.ndarray:
+    def _coverage(self, regions: Regions, geometry: Geometry, mask_shapes: np.ndarray | None) -> np.ndarray:
+        if mask_shapes is not None:
+            return scaled_about_centre(mask_shapes, self.options.contour_scale)
         if geometry is Geometry.BOX:
             return box_coverage(self._boxes(regions), self.size)
-        if geometry is Geometry.ELLIPSE:
-            return ellipse_coverage(_scaled(self._boxes(regions), self.options.contour_scale), self.size)
-        return scaled_about_centre(mask_coverage(regions.dense_masks(), self.size), self.options.contour_scale)
+        return ellipse_coverage(_scaled(self._boxes(regions), self.options.contour_scale), self.size)
 
-    def _lines(self, regions: Regions, geometry: Geometry) -> np.ndarray:
+    def _lines(self, regions: Regions, geometry: Geometry, mask_shapes: np.ndarray | None) -> np.ndarray:
         width = float(self._unit.mean()) * drawn_width(self.options.thickness)
         if geometry is Geometry.BOX:
             return box_lines(self._boxes(regions), self.size, width)
-        if geometry is Geometry.MASK:
-            return mask_lines(self._coverage(regions, geometry), width)
+        if mask_shapes is not None:
+            return mask_lines(self._coverage(regions, geometry, mask_shapes), width)
         boxes = self._boxes(regions)
         if geometry is Geometry.POINT:
             centers = (boxes[:, :2] + boxes[:, 2:]) / 2

@@ -1,4 +1,4 @@
-"""Marks exactly as the released FGVP and ReCLIP programs draw them, aliasing and all (specs/fgvp.md, a).
+"""Marks exactly as the released FGVP program draws them, aliasing and all (specs/fgvp.md, a).
 
 Everything here is meant to be bit-equal, so the steps look clumsier than they need to be: bilinear resampling without
 antialiasing, boolean masks that grow a little, red and blue swapped in the gray weights. Lines and filled ellipses need
@@ -7,21 +7,23 @@ OpenCV (the extra ``parity``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from fovea.errors import MissingExtraError, RegionError
 from fovea.marks.styles import Effect, Geometry, MarkOptions, MarkStyle
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: How a marked picture becomes square.
 Processing = Literal["resize", "center_crop", "bias_crop", "padding"]
 
 # Weights of OpenCV's gray conversion in 15-bit fixed point, meant for blue, green, red. They meet red, green, blue.
-_GRAY_WEIGHTS = np.array([3735, 19235, 9798], np.int64)
+_GRAY_WEIGHTS = np.array([3735, 19235, 9798], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,14 @@ def resize_bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     import torch
     from torch.nn.functional import interpolate
 
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    tensor = torch.from_numpy(values)
+    if values.shape[2] == size[0]:
+        # The picture's shorter side often has its length already. Rows alone take a quarter of the time.
+        rows = interpolate(tensor.flatten(1, 2), size=size[1], mode="linear", align_corners=False)
+        return np.asarray(rows.view(*values.shape[:3], size[1]).numpy())
+    # Colours side by side are resampled twice as fast.
+    layout = torch.channels_last if values.shape[1] == 3 else torch.contiguous_format
+    tensor = tensor.contiguous(memory_format=layout)
     return np.asarray(interpolate(tensor, size=size, mode="bilinear", align_corners=False).numpy())
 
 
@@ -145,21 +154,22 @@ def _region(frame: Frame, index: int, geometry: Geometry, scale: float) -> np.nd
     return inside.astype(bool)
 
 
-def _draw_line(frame: Frame, index: int, geometry: Geometry, options: MarkOptions) -> np.ndarray:
-    canvas, cv2 = frame.pixels.copy(), _cv2()
-    look = (options.line_colour, options.thickness)
+def _line(frame: Frame, index: int, geometry: Geometry, options: MarkOptions) -> np.ndarray:
+    """``(H, W)`` bool: the pixels of a line."""
+    drawn, cv2 = np.zeros(frame.pixels.shape[:2], np.uint8), _cv2()
+    look = (1, options.thickness)
     center, axes = _ellipse_geometry(frame.boxes[index])
     if geometry is Geometry.BOX:
         x1, y1, x2, y2 = (int(value) for value in frame.boxes[index])
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), *look)
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), *look)
     elif geometry is Geometry.POINT:
-        cv2.circle(canvas, center, int(0.06 * options.marking_size), *look)
+        cv2.circle(drawn, center, int(0.06 * options.marking_size), *look)
     elif geometry is Geometry.ELLIPSE:
-        cv2.ellipse(canvas, center, axes, 0, 0, 360, *look)
+        cv2.ellipse(drawn, center, axes, 0, 0, 360, *look)
     else:
         shape = _region(frame, index, geometry, 1.0)
-        cv2.drawContours(canvas, _outline(shape, options.contour_scale), -1, *look)
-    return canvas
+        cv2.drawContours(drawn, _outline(shape, options.contour_scale), -1, *look)
+    return drawn.astype(bool)
 
 
 def _filled(pixels: np.ndarray, options: MarkOptions) -> np.ndarray:
@@ -169,7 +179,9 @@ def _filled(pixels: np.ndarray, options: MarkOptions) -> np.ndarray:
 
 
 def _gray(pixels: np.ndarray) -> np.ndarray:
-    return np.repeat(((pixels @ _GRAY_WEIGHTS + (1 << 14)) >> 15).astype(np.uint8)[..., None], 3, axis=-1)
+    # Whole numbers below 2^24 are exact in 32-bit floats, whose products are much quicker.
+    weighted = pixels.astype(np.float32) @ _GRAY_WEIGHTS + np.float32(1 << 14)
+    return np.repeat((weighted * np.float32(2**-15)).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _blurred(pixels: np.ndarray, options: MarkOptions) -> np.ndarray:
@@ -177,7 +189,11 @@ def _blurred(pixels: np.ndarray, options: MarkOptions) -> np.ndarray:
 
 
 def _sides(pixels: np.ndarray, effect: Effect, options: MarkOptions) -> tuple[np.ndarray, np.ndarray]:
-    """What an effect shows inside of regions and what outside: two pictures."""
+    """What an effect shows inside of regions (on lines) and what outside: two pictures, the same for all regions."""
+    if effect is Effect.NONE:
+        return pixels, pixels
+    if effect is Effect.LINE:
+        return np.broadcast_to(np.asarray(options.line_colour, np.uint8), pixels.shape), pixels
     if effect is Effect.FILL:
         return _filled(pixels, options), pixels
     if effect is Effect.FILL_OUTSIDE:
@@ -187,6 +203,21 @@ def _sides(pixels: np.ndarray, effect: Effect, options: MarkOptions) -> tuple[np
     if effect is Effect.GRAY:
         return pixels, _gray(pixels)
     return pixels, _blurred(pixels, options)
+
+
+def _shapes(frame: Frame, style: MarkStyle, options: MarkOptions) -> np.ndarray:
+    """``(N, H, W)`` bool: where each region shows the inside."""
+    if style.cropped:
+        raise RegionError(f"{style.name} is a style of crops", "draw_crop makes these")
+    shapes = np.zeros((len(frame.boxes), *frame.pixels.shape[:2]), bool)
+    if style.effect is Effect.NONE:
+        return shapes
+    for index, shape in enumerate(shapes):
+        if style.effect is Effect.LINE:
+            shape[:] = _line(frame, index, style.geometry, options)
+        else:
+            shape[:] = _region(frame, index, style.geometry, options.contour_scale)
+    return shapes
 
 
 def draw_marks(frame: Frame, style: MarkStyle, options: MarkOptions) -> np.ndarray:
@@ -200,21 +231,9 @@ def draw_marks(frame: Frame, style: MarkStyle, options: MarkOptions) -> np.ndarr
     Raises:
         RegionError: the style needs masks and there are none, or is one of crops (:func:`draw_crop` makes those).
     """
-    pixels, count = frame.pixels, len(frame.boxes)
-    if style.cropped:
-        raise RegionError(f"{style.name} is a style of crops", "draw_crop makes these")
-    if style.effect is Effect.NONE:
-        return np.repeat(pixels[None], count, axis=0)
-    if style.effect is Effect.LINE:
-        drawn = [_draw_line(frame, index, style.geometry, options) for index in range(count)]
-        return np.stack(drawn) if drawn else np.zeros((0, *pixels.shape), np.uint8)
-    inside, outside = _sides(pixels, style.effect, options)
-    marked = np.repeat(outside[None], count, axis=0)
-    for index in range(count):
-        # Copying along a mask is an order of magnitude quicker here than indexing with it.
-        region = _region(frame, index, style.geometry, options.contour_scale)
-        np.copyto(marked[index], inside, where=region[..., None])
-    return marked
+    shapes = _shapes(frame, style, options)
+    inside, outside = _sides(frame.pixels, style.effect, options)
+    return np.where(shapes[..., None], inside, outside)
 
 
 def draw_crop(
@@ -262,24 +281,64 @@ def draw_crop(
     return np.where(frame.masks[0][..., None], inside, outside)
 
 
-def _square(marked: np.ndarray, boxes: np.ndarray, side: int, processing: Processing) -> np.ndarray:
+def _planes(pixels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Tensor:
+    """``(3, H, W)`` float32: normalised colours of ``(H, W, 3)`` uint8."""
+    import torch
+
+    values = (pixels.astype(np.float32) - mean.astype(np.float32) * 255) / (std.astype(np.float32) * 255)
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
+
+
+def _square(marked: Tensor, boxes: np.ndarray, side: int, processing: Processing) -> np.ndarray:
     """Normalised ``(N, 3, H, W)`` pictures to ``(N, 3, side, side)`` (step 6)."""
     count, _, height, width = marked.shape
     if processing == "resize":
-        return resize_bilinear(marked, (side, side))
+        return resize_bilinear(marked.numpy(), (side, side))
     if processing == "padding":
         out = np.zeros((count, 3, side, side), np.float32)
         out[:, :, :height, :width] = marked
         return out
     if processing == "center_crop":
         top, left = round((height - side) / 2.0), round((width - side) / 2.0)
-        return marked[:, :, top : top + side, left : left + side]
+        return marked[:, :, top : top + side, left : left + side].numpy()
     out = np.empty((count, 3, side, side), np.float32)
     for index, (x1, y1, x2, y2) in enumerate(boxes):
         left = int(np.clip((x1 + x2) / 2 - side / 2, 0, width - side))
         top = int(np.clip((y1 + y2) / 2 - side / 2, 0, height - side))
         out[index] = marked[index, :, top : top + side, left : left + side]
     return out
+
+
+def square_marks(
+    frame: Frame,
+    style: MarkStyle,
+    options: MarkOptions,
+    *,
+    mean: np.ndarray,
+    std: np.ndarray,
+    processing: Processing = "resize",
+) -> np.ndarray:
+    """Mark a frame and make it square, as the released renderer hands it on (steps 4 to 6).
+
+    Only the two pictures that all regions are composed of are normalised, not every copy.
+
+    Args:
+        frame: picture and regions at marking size; one frame serves all styles.
+        style: any that shows the whole picture.
+        options: how marks look; the marking size is part of them.
+        mean: ``(3,)`` of the model's pixels on the scale 0..1.
+        std: ``(3,)`` likewise.
+        processing: how the marked picture becomes square.
+
+    Returns:
+        ``(N, 3, marking_size, marking_size)`` float32, normalised.
+    """
+    import torch
+
+    shapes = torch.from_numpy(_shapes(frame, style, options))
+    inside, outside = (_planes(side, mean, std) for side in _sides(frame.pixels, style.effect, options))
+    marked = torch.where(shapes[:, None], inside, outside)
+    return _square(marked, frame.boxes, options.marking_size, processing)
 
 
 def clip_inputs(
@@ -310,96 +369,14 @@ def clip_inputs(
     Returns:
         ``(N, 3, marking_size, marking_size)`` float32, normalised.
     """
-
-    def normalised(marked: np.ndarray) -> np.ndarray:
-        values = (marked.astype(np.float32) - mean.astype(np.float32) * 255) / (std.astype(np.float32) * 255)
-        return values.transpose(0, 3, 1, 2)
-
     side = options.marking_size
-    if style.cropped:
-        parts = [None] * len(boxes) if masks is None else masks
-        crops = [
-            draw_crop(pixels, box, mask, style, options, processing=processing, crop_share=crop_share)
-            for box, mask in zip(boxes, parts, strict=True)
-        ]
-        squares = [_square(normalised(crop[None]), np.zeros((1, 4)), side, processing) for crop in crops]
-        return np.concatenate(squares) if squares else np.zeros((0, 3, side, side), np.float32)
-    frame = scale_frame(pixels, boxes, masks, side, processing=processing, crop_share=crop_share)
-    return _square(normalised(draw_marks(frame, style, options)), frame.boxes, side, processing)
-
-
-def _rectangle(image: Image.Image, box: np.ndarray) -> Image.Image:
-    """A mask of a box: corners truncated and inclusive."""
-    mask = Image.new("L", image.size, 0)
-    x1, y1, x2, y2 = (int(value) for value in box)
-    ImageDraw.Draw(mask).rectangle((x1, y1, x2, y2), fill=255)
-    return mask
-
-
-def reclip_pictures(
-    image: Image.Image, boxes: np.ndarray, style: MarkStyle, options: MarkOptions, *, margin: float = 0.0
-) -> list[Image.Image]:
-    """ReCLIP's three ways to show a region, at native resolution: crop (P), shade (B2) and blur (B4).
-
-    The released FGVP runs use these for P, B2 and B4 as well.
-
-    Args:
-        image: RGB.
-        boxes: ``(N, 4)`` float32 xyxy pixels.
-        style: P, B2 or B4.
-        options: how marks look; the spread of the blur is in native pixels here.
-        margin: pixels added on every side of crops.
-
-    Returns:
-        N pictures; crops are of any size.
-    """
-    if style.cropped:
-        return [image.crop(_widened(box, image.size, margin)) for box in boxes.tolist()]
-    if style.effect is Effect.BLUR:
-        outside = image.filter(ImageFilter.GaussianBlur(options.blur_sigma))
-        return [Image.composite(image, outside, _rectangle(image, box)) for box in boxes]
-    tint = (*options.fill_colour, int(options.alpha * 255))
-    shaded = []
-    for box in boxes:
-        layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
-        layer.paste(tint, mask=_rectangle(image, box))
-        shaded.append(Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB"))
-    return shaded
-
-
-def _widened(box: list[float], size: tuple[int, int], margin: float) -> tuple[float, float, float, float]:
-    """A box with a margin inside of the picture. Pillow rounds the corners half to even."""
-    x1, y1, x2, y2 = box
-    return max(x1 - margin, 0), max(y1 - margin, 0), min(x2 + margin, size[0]), min(y2 + margin, size[1])
-
-
-def reclip_inputs(
-    images: Sequence[Image.Image], size: int, *, mean: np.ndarray, std: np.ndarray, square: bool = True
-) -> np.ndarray:
-    """CLIP's preprocessing as ReCLIP uses it.
-
-    Args:
-        images: N pictures of any size.
-        size: side of the model's input.
-        mean: ``(3,)`` of the model's pixels on the scale 0..1.
-        std: ``(3,)`` likewise.
-        square: squash to a square, as released; else the shorter side is scaled and the middle cut out.
-
-    Returns:
-        ``(N, 3, size, size)`` float32, normalised.
-    """
-    if not images:
-        return np.zeros((0, 3, size, size), np.float32)
-    squares = [
-        image.resize((size, size), Image.Resampling.BICUBIC) if square else _centre(image, size) for image in images
+    if not style.cropped:
+        frame = scale_frame(pixels, boxes, masks, side, processing=processing, crop_share=crop_share)
+        return square_marks(frame, style, options, mean=mean, std=std, processing=processing)
+    parts = [None] * len(boxes) if masks is None else masks
+    crops = [
+        draw_crop(pixels, box, mask, style, options, processing=processing, crop_share=crop_share)
+        for box, mask in zip(boxes, parts, strict=True)
     ]
-    stacked = np.stack([np.asarray(one, np.float32) for one in squares])
-    return ((stacked / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
-
-
-def _centre(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    short = min(width, height)
-    scaled = image.resize((int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC)
-    left, top = round((scaled.width - size) / 2), round((scaled.height - size) / 2)
-    return scaled.crop((left, top, left + size, top + size))
+    squares = [_square(_planes(crop, mean, std)[None], np.zeros((1, 4)), side, processing) for crop in crops]
+    return np.concatenate(squares) if squares else np.zeros((0, 3, side, side), np.float32)

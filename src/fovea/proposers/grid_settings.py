@@ -19,7 +19,10 @@ class GridSettings:
             must be at least this share of the area above ``-offset``.
         stability_offset: how far the threshold moves, in logits.
         max_overlap: of two masks whose boxes have a greater IoU, the one that SAM likes less is dropped.
-        mask_filter: how masks are mended, and which sizes count.
+        crop_layers: layers of finer and finer crops that are searched as well, for small things; each has four times as
+            many crops as the one before.
+        points_divisor: by how much points per side are divided from layer to layer.
+        mask_filter: how masks are mended, those of boxes too, and which sizes the grid offers.
     """
 
     points_per_side: int = 32
@@ -27,6 +30,8 @@ class GridSettings:
     min_stability: float = 0.95
     stability_offset: float = 1.0
     max_overlap: float = 0.7
+    crop_layers: int = 0
+    points_divisor: int = 1
     mask_filter: MaskFilter = field(default_factory=MaskFilter)
 
     def __post_init__(self) -> None:

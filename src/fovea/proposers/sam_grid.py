@@ -12,10 +12,17 @@ from torch import Tensor
 from fovea.backbones.sam import MaskLogits, SamSegmenter, picture_logits
 from fovea.cache import FeatureCache
 from fovea.pictures import Picture
+from fovea.proposers.crops import Crop, crop_layers, cut_off
 from fovea.proposers.grid_settings import GridSettings
 from fovea.proposers.mask_filter import MaskFilter
 from fovea.proposers.nms import suppress
 from fovea.regions import Regions, Rle, decode_masks, encode_masks, mask_bounds
+
+# From boxes that end behind their last pixel to those of the released program, which end at it.
+_INCLUSIVE = np.array([0, 0, 1, 1], np.float32)
+
+# Of boxes from different crops with a greater IoU one is dropped; mended masks are compared with no less.
+_BETWEEN_CROPS = 0.7
 
 
 def point_grid(points_per_side: int) -> np.ndarray:
@@ -72,7 +79,7 @@ def _joined(parts: Iterable[_Candidates]) -> _Candidates:
 
 def _suppressed(found: _Candidates, scores: np.ndarray, max_overlap: float) -> _Candidates:
     # The released program measures overlap on boxes whose last pixel is inclusive.
-    return found.select(suppress(found.boxes - np.array([0, 0, 1, 1], np.float32), scores, max_overlap))
+    return found.select(suppress(found.boxes - _INCLUSIVE, scores, max_overlap))
 
 
 def _mended(found: _Candidates, mask_filter: MaskFilter, max_overlap: float) -> _Candidates:
@@ -86,11 +93,38 @@ def _mended(found: _Candidates, mask_filter: MaskFilter, max_overlap: float) -> 
     return _suppressed(_Candidates(tuple(masks), boxes, found.scores), untouched, max_overlap)
 
 
-def collect(batches: Iterable[MaskLogits], size: tuple[int, int], longest: int, settings: GridSettings) -> Regions:
+def _kept(
+    batches: Iterable[MaskLogits], crop: Crop, size: tuple[int, int], longest: int, settings: GridSettings
+) -> _Candidates:
+    """What a decoder found in one crop, in pixels of the picture, without what the crop cuts off."""
+    x1, y1, x2, y2 = crop.box
+    part = (x2 - x1, y2 - y1)
+    found = _joined(kept for batch in batches for kept in _survivors(batch, part, longest, settings))
+    boxes = found.boxes + np.array([x1, y1, x1, y1], np.float32)
+    # The released program takes the last pixel of a box as inclusive.
+    whole = np.flatnonzero(~cut_off(boxes - _INCLUSIVE, crop, size))
+    found = _Candidates(found.masks, boxes, found.scores).select(whole)
+    found = _suppressed(found, found.scores, settings.max_overlap)
+    if part == size:
+        return found
+    return _Candidates(tuple(_moved(mask, crop, size) for mask in found.masks), found.boxes, found.scores)
+
+
+def _moved(rle: Rle, crop: Crop, size: tuple[int, int]) -> Rle:
+    """The mask of a crop as one of the picture."""
+    x1, y1, x2, y2 = crop.box
+    mask = np.zeros((1, size[1], size[0]), bool)
+    mask[0, y1:y2, x1:x2] = decode_masks([rle])[0]
+    return encode_masks(mask)[0]
+
+
+def collect(
+    found: Iterable[tuple[Crop, Iterable[MaskLogits]]], size: tuple[int, int], longest: int, settings: GridSettings
+) -> Regions:
     """Turn what a decoder says about grid points into regions (specs/fgvp.md, b).
 
     Args:
-        batches: three masks for every point.
+        found: for each crop, three masks for every point.
         size: width and height of the picture.
         longest: side of the segmenter's square input.
         settings: which masks count.
@@ -98,12 +132,17 @@ def collect(batches: Iterable[MaskLogits], size: tuple[int, int], longest: int, 
     Returns:
         Regions with masks; scores are SAM's own estimates of their IoU.
     """
-    found = _joined(part for batch in batches for part in _survivors(batch, size, longest, settings))
-    found = _suppressed(found, found.scores, settings.max_overlap)
+    parts, preference = list[_Candidates](), list[np.ndarray]()
+    for crop, batches in found:
+        parts.append(_kept(batches, crop, size, longest, settings))
+        preference.append(np.full(len(parts[-1].masks), 1 / crop.area))
+    joined = _joined(parts)
+    if len(parts) > 1:
+        # Of two crops that found the same thing the smaller saw it better.
+        joined = _suppressed(joined, np.concatenate(preference), _BETWEEN_CROPS)
     if settings.mask_filter.mends:
-        # The released program compares with the overlap allowed between crops, which is 0.7, and takes the greater.
-        found = _mended(found, settings.mask_filter, max(settings.max_overlap, 0.7))
-    return Regions(found.boxes, size, "sam-grid", found.masks, found.scores)
+        joined = _mended(joined, settings.mask_filter, max(settings.max_overlap, _BETWEEN_CROPS))
+    return Regions(joined.boxes, size, "sam-grid", joined.masks, joined.scores)
 
 
 class SamGrid:
@@ -128,7 +167,13 @@ class SamGrid:
         return cache.get_or_compute(key, lambda: self._search(picture, cache))
 
     def _search(self, picture: Picture, cache: FeatureCache) -> Regions:
-        embedding = self.segmenter.embed(picture, cache)
-        points = point_grid(self.settings.points_per_side) * np.array(picture.size)
-        batches = self.segmenter.decode(embedding, picture.size, points=points, multimask=True)
-        return collect(batches, picture.size, self.segmenter.image_size, self.settings)
+        crops = crop_layers(picture.size, self.settings.crop_layers)
+        found = ((crop, self._ask(picture, crop, cache)) for crop in crops)
+        return collect(found, picture.size, self.segmenter.image_size, self.settings)
+
+    def _ask(self, picture: Picture, crop: Crop, cache: FeatureCache) -> Iterator[MaskLogits]:
+        """What SAM says about the points of a crop."""
+        part = picture if crop.layer == 0 else Picture(picture.image.crop(crop.box))
+        points = point_grid(max(1, self.settings.points_per_side // self.settings.points_divisor**crop.layer))
+        embedding = self.segmenter.embed(part, cache)
+        return self.segmenter.decode(embedding, part.size, points=points * np.array(part.size), multimask=True)

@@ -11,7 +11,8 @@ from fovea.backbones.clip import ClipEncoder
 from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError
 from fovea.marks.direct import Canvas
-from fovea.marks.parity import clip_inputs, reclip_inputs, reclip_pictures, resize_bilinear
+from fovea.marks.parity import clip_inputs, resize_bilinear, scale_frame, square_marks
+from fovea.marks.reclip import reclip_inputs, reclip_pictures
 from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
 from fovea.pictures import Picture
 from fovea.regions import Regions
@@ -59,7 +60,12 @@ class DirectRendering:
         canvas = cache.get_or_compute(
             ("canvas", picture.key, size, self.options), lambda: Canvas(picture, size, self.options)
         )
-        return encoder.encode_pictures(canvas.draw(regions, style))
+        shapes = None
+        if style.needs_masks and not style.cropped:
+            shapes = cache.get_or_compute(
+                ("mask-shapes", picture.key, size, regions.key), lambda: canvas.mask_shapes(regions)
+            )
+        return encoder.encode_pictures(canvas.draw(regions, style, shapes))
 
     def show(self, encoder: ClipEncoder, picture: Picture, regions: Regions, style: MarkStyle) -> np.ndarray:
         """See :class:`Rendering`."""
@@ -88,27 +94,46 @@ class ParityRendering:
     def embed(
         self, encoder: ClipEncoder, picture: Picture, regions: Regions, style: MarkStyle, cache: FeatureCache
     ) -> np.ndarray:
-        """See :class:`Rendering`."""
-        mean, std = encoder.mean, encoder.std
-        if style in self.native:
-            pictures = reclip_pictures(picture.image, regions.boxes, style, self.options)
-            return encoder.encode_pixels(reclip_inputs(pictures, encoder.image_size, mean=mean, std=std))
-        masks = regions.dense_masks() if style.needs_masks else None
-        marked = clip_inputs(picture.pixels, regions.boxes, masks, style, self.options, mean=mean, std=std)
-        # Marked at one size, seen at another: the second aliased resampling of the released program.
-        return encoder.encode_pixels(resize_bilinear(marked, (encoder.image_size, encoder.image_size)))
+        """See :class:`Rendering`. All styles share the scaled picture and masks, all CLIPs the marked pictures."""
+        return encoder.encode_pixels(
+            self._pixels(picture, regions, style, encoder.image_size, encoder.mean, encoder.std, cache)
+        )
 
     def show(self, encoder: ClipEncoder, picture: Picture, regions: Regions, style: MarkStyle) -> np.ndarray:
         """See :class:`Rendering`."""
-        zero, one = np.zeros(3), np.ones(3)
+        mean, std = np.zeros(3, np.float32), np.ones(3, np.float32)
+        seen = 255 * self._pixels(picture, regions, style, encoder.image_size, mean, std, FeatureCache())
+        return np.asarray((seen.transpose(0, 2, 3, 1) + 0.5).clip(0, 255).astype(np.uint8))
+
+    def _pixels(
+        self, picture: Picture, regions: Regions, style: MarkStyle, side: int, mean: np.ndarray, std: np.ndarray,
+        cache: FeatureCache,
+    ) -> np.ndarray:  # fmt: skip
+        """``(R, 3, side, side)`` float32: what a CLIP of that input size and these statistics is shown."""
         if style in self.native:
             pictures = reclip_pictures(picture.image, regions.boxes, style, self.options)
-            seen = reclip_inputs(pictures, encoder.image_size, mean=zero, std=one) * 255
-        else:
-            masks = regions.dense_masks() if style.needs_masks else None
-            seen = clip_inputs(picture.pixels, regions.boxes, masks, style, self.options, mean=zero, std=one) * 255
-            seen = resize_bilinear(seen, (encoder.image_size, encoder.image_size))
-        return np.asarray((seen.transpose(0, 2, 3, 1) + 0.5).clip(0, 255).astype(np.uint8))
+            return reclip_inputs(pictures, side, mean=mean, std=std)
+        key = (picture.key, regions.key, self.options, style, mean.tobytes(), std.tobytes())
+        marked = cache.get_or_compute(
+            ("parity-marks", *key), lambda: self._marked(picture, regions, style, mean, std, cache)
+        )
+        # Marked at one size, seen at another: the second aliased resampling of the released program.
+        return resize_bilinear(marked, (side, side))
+
+    def _marked(
+        self, picture: Picture, regions: Regions, style: MarkStyle, mean: np.ndarray, std: np.ndarray,
+        cache: FeatureCache,
+    ) -> np.ndarray:  # fmt: skip
+        """``(R, 3, S, S)`` float32 at the marking size."""
+        masks = regions.dense_masks if style.needs_masks else lambda: None
+        if style.cropped:
+            return clip_inputs(picture.pixels, regions.boxes, masks(), style, self.options, mean=mean, std=std)
+        size = self.options.marking_size
+        frame = cache.get_or_compute(
+            ("parity-frame", picture.key, regions.key, size, style.needs_masks),
+            lambda: scale_frame(picture.pixels, regions.boxes, masks(), size),
+        )
+        return square_marks(frame, style, self.options, mean=mean, std=std)
 
 
 def resolve_rendering(name: str, options: MarkOptions, native: tuple[MarkStyle, ...]) -> Rendering:

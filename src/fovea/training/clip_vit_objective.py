@@ -138,9 +138,12 @@ class ClipVitObjective:
         return loss + _TEACHER * (pooled_gap + places_gap), parts
 
     def start_from(self, directory: Path) -> None:
-        """Take the weights that :meth:`export` wrote."""
+        """Take the picture tower that :meth:`export` wrote; the text tower is always the teacher's of today."""
         weights = load_file(directory / "model.safetensors")
-        self.module.clip.load_state_dict({key: value.float() for key, value in weights.items()})
+        tower = {key: value.float() for key, value in weights.items() if key.startswith("vis")}
+        missing, unexpected = self.module.clip.load_state_dict(tower, strict=False)
+        if unexpected or any(key.startswith("vis") for key in missing):
+            raise RuntimeError(f"{directory} holds another picture tower")
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write a Hugging Face directory in half precision."""
