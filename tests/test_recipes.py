@@ -114,6 +114,7 @@ def test_single_visual_prompts_state_their_numbers() -> None:
     ):
         assert reported.get(setting(split, proposals, grid)) == expected
     assert resolve_recipe("crop").reported["refcoco-val", "detections"] == 45.3
+    assert resolve_recipe("C1").reported[setting("paco-val", "grid", dense)] == 19.9
     assert resolve_recipe("A2").reported["coco-val", "ground-truth"] == 64.2
     assert set(SINGLE_STYLES) == {"P", "A1", "A2"} | {letter + effect for letter in "BCD" for effect in "1234"}
     assert not resolve_recipe("D4+R").reported

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +16,14 @@ import typer
 from PIL import Image
 
 from fovea.backbones.sources import MINIS
-from fovea.cli import doctor, evaluate, mark
+from fovea.cli import doctor, evaluate, mark, scenes
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example
 from fovea.marks import MarkStyle
 from fovea.marks.direct import Canvas
 from fovea.regions import Regions
 from fovea.scenes.export import write_scenes
+from fovea.scenes.paco import write_part_scenes
 from fovea.scenes.scene import compose
 
 SEED = 1_000_010
@@ -60,6 +63,7 @@ def test_find_prints_one_document(picture: Path, tmp_path: Path) -> None:
     assert list(document) == ["recipe", "models", "picture", "proposals", "relations", "answers"]
     assert document["picture"] == {"path": str(picture), "width": 256, "height": 256}
     assert document["proposals"]["source"] == "sam-grid"
+    assert document["proposals"]["grid"].startswith("14 points per side, overlap 0.7")
     assert [answer["expression"] for answer in document["answers"]] == [f"the {name}", "<b>odd</b>"]
     for answer in document["answers"]:
         assert set(answer) == {"expression", "status", "box", "mask", "score", "seconds"}
@@ -125,9 +129,53 @@ def test_scenes_and_evaluate(tmp_path: Path) -> None:
     assert "holds results of recipe crop" in other.stderr
 
 
+def test_parts_are_composed_written_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, rows = tmp_path / "p", tmp_path / "rows.jsonl"
+    scenes.run(data, count=1, seed=SEED, size=128, parts=True)
+    assert {path.name for path in data.iterdir()} == {"images", "refs.jsonl", "instances.json", "paco_scenes.json"}
+    capsys.readouterr()
+
+    def measure(**options: Any) -> dict[str, Any]:
+        wanted = {"points_per_side": 4, "recipe": "P", "proposals": "grid", "out": rows, "as_json": True}
+        evaluate.run("paco", data, **{**wanted, **options})
+        return dict(json.loads(capsys.readouterr().out))
+
+    document = measure()
+    assert document["benchmark"] == "paco, parts"
+    assert set(document["metrics"]) == {"part", "all"}
+    header = json.loads(rows.read_text().splitlines()[0])["experiment"]
+    assert (header["template"], header["assignment"]) == ("{}", "argmax")
+    assert header["grid"].startswith("4 points per side, overlap 0.7,")
+    assert measure() == document
+    # Neither another grid nor another assignment, sentence or question goes on from there.
+    for other, message in (
+        ({"max_overlap": 0.9}, "holds results of grid 4 points per side, overlap 0.7"),
+        ({"assignment": "one-to-one"}, "holds results of assignment argmax"),
+        ({"template": "a photo of {}"}, "holds results of template {}"),
+        ({"kind": "object"}, "holds results of benchmark paco, parts"),
+    ):
+        with pytest.raises(DataError, match=re.escape(message)):
+            measure(**other)
+
+
+def test_the_papers_number_stands_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_part_scenes(tmp_path, 1, SEED, size=96)
+    (tmp_path / "paco_scenes.json").rename(tmp_path / "paco_lvis_v1_val.json")
+    evaluate.run("paco", tmp_path, "val", recipe="P")
+    assert "the paper reports 0.385 on paco-val, ground-truth, with its own models" in capsys.readouterr().out
+    evaluate.run("paco", tmp_path, "val", recipe="P", kind="object")
+    assert "the paper" not in capsys.readouterr().out
+    evaluate.run("paco", tmp_path, "val", recipe="P", proposals="grid", points_per_side=16)
+    assert "the paper reports 0.165 on paco-val, grid of 16 points per side, overlap 0.7" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("evaluate", "coco"), "coco needs its data"),
+        (("evaluate", "parts", "--kind", "x"), "known are part and object"),
+        (("evaluate", "parts", "--assignment", "x"), "known are argmax and one-to-one"),
+        (("find", "{picture}", "x", "--template", "x"), "does not say once where the expression goes"),
         (("find", "missing.png", "x"), "there is no picture"),
         (("find", "{picture}", "x", "--recipe", "nonsense"), "there is no recipe called 'nonsense'"),
         (("find", "{picture}", "x", "--models", "no-such/model"), "not to be had from the model hub"),

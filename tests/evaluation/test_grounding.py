@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,61 @@ def test_other_documents_are_one_clear_error(tmp_path: Path, instances: str) -> 
     (tmp_path / "instances.json").write_text(instances)
     with pytest.raises(DataError, match="are broken"):
         read_examples(tmp_path)
+
+
+class Fixed(Oracle):
+    """Scores by a given matrix, whose columns belong to texts."""
+
+    def __init__(self, scores: dict[str, list[float]]) -> None:
+        self.scores = scores
+
+    def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
+        return ScoreMatrix(np.array([self.scores[text] for text in texts], np.float32).T, regions, tuple(texts))
+
+
+BOXES = [[0, 0, 10, 10], [10, 0, 20, 10], [0, 10, 10, 20]]
+
+
+def categories(*queries: Query) -> Example:
+    """A picture of three regions."""
+    picture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    return Example("1", picture, Regions.from_boxes(BOXES, (20, 20), "ground-truth"), queries)
+
+
+def test_one_to_one_asks_once_per_region() -> None:
+    """Two cats and a dog. The dog looks most like the first cat, but that one is taken."""
+    example = categories(Query("cat", "object", (0, 1)), Query("dog", "object", (2,)))
+    tool = grounder(Fixed({"cat": [3.0, 2.9, 0.0], "dog": [2.0, 1.8, 1.9]}))
+    alone = evaluate_grounding(tool, [example], "ground-truth")
+    assert [(row["expression"], row["correct"]) for row in alone] == [("cat", True), ("dog", False)]
+    together = evaluate_grounding(tool, [example], "ground-truth", assignment="one-to-one")
+    assert [(row["expression"], row["correct"]) for row in together] == [("cat", True), ("cat", True), ("dog", True)]
+    assert sorted(tuple(row["box"]) for row in together) == sorted(map(tuple, BOXES))
+    np.testing.assert_allclose([row["chance"] for row in together], [2 / 3, 2 / 3, 1 / 3])
+    result = summarise("coco", "r", "m", together, "ground-truth", "one-to-one")
+    assert result["provenance"]["assignment"] == "one-to-one"
+
+
+def test_texts_without_a_region_left_are_wrong() -> None:
+    example = categories(Query("cat", "object", (0, 1)), Query("dog", "object", (2,)))
+    detected = Regions.from_boxes(BOXES[:1], (20, 20), "detections")
+    example = replace(example, detections=detected)
+    tool = grounder(Fixed({"cat": [3.0], "dog": [2.0]}))
+    rows = evaluate_grounding(tool, [example], "detections", assignment="one-to-one")
+    assert sum(row["correct"] for row in rows) == 1
+    assert [row["box"] is None for row in rows].count(True) == 2
+    # One of three texts gets the box, whichever; two of them may.
+    np.testing.assert_allclose([row["chance"] for row in rows], [1 / 3, 1 / 3, 0])
+
+
+def test_one_to_one_needs_one_text_per_region(examples: list[Example], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="several expressions for one region"):
+        evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth", assignment="one-to-one")
+    example, out = categories(Query("cat", "object", (0,))), tmp_path / "rows.jsonl"
+    tool = grounder(Fixed({"cat": [1.0, 0.0, 0.0]}))
+    evaluate_grounding(tool, [example], "ground-truth", out)
+    with pytest.raises(DataError, match="assignment argmax, these would be of one-to-one"):
+        evaluate_grounding(tool, [example], "ground-truth", out, assignment="one-to-one")
 
 
 def test_an_empty_query_list_is_no_row() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fovea
-from fovea.evaluation.examples import composed_examples
+from fovea.answers import Assignment
+from fovea.evaluation.examples import composed_examples, composed_part_examples
 from fovea.evaluation.grounding import evaluate_grounding, summarise
 from fovea.evaluation.segmentation import evaluate_segmenter
 from fovea.grounder import Grounder
@@ -45,6 +46,16 @@ def test_names_and_colours_are_understood(recipe: str, models: str, name: float,
     assert found["colour"]["accuracy"] > colour
     # And far better than a blind choice.
     assert found["name"]["accuracy"] > 2 * found["name"]["chance"]
+
+
+def test_parts_are_told_from_each_other() -> None:
+    """Names of parts are understood; with one text per region, so is a little of what they belong to."""
+    grounder, examples = load("D4", device="cpu", template="{}"), list(composed_part_examples(1_500_000, 12))
+    floors: dict[Assignment, float] = {"argmax": 0.5, "one-to-one": 0.6}
+    for assignment, floor in floors.items():
+        rows = evaluate_grounding(grounder, examples, "ground-truth", assignment=assignment)
+        found = summarise("parts", "D4", "mini", rows, "ground-truth", assignment)["metrics"]["part"]
+        assert found["accuracy"] > floor > 2 * found["chance"]
 
 
 def test_masks_come_from_boxes_points_and_the_grid(grounder: Grounder) -> None:

@@ -122,15 +122,15 @@ def _parts(name: str, source: Source) -> Benchmark:
     """Objects and parts are measured apart: other candidates, another sentence."""
     kind = _kind(source.kind)
     template = _COMPLETE if kind == "part" else None
-    split = ""
     if name == "parts" and source.data is None:
-        examples = composed_part_examples(source.seed, source.limit or COMPOSED, source.names, kind)
-    else:
-        data = _directory(name, source)
-        examples = read_paco(data, source.split, kind, source.limit)
-        # The paper's column is of parts, and of the pictures from LVIS.
-        path = find_annotations(data, "paco_", source.split)
-        split = f"paco-{split_name(path)}" if kind == "part" and path.stem.startswith("paco_lvis") else ""
+        composed = composed_part_examples(source.seed, source.limit or COMPOSED, source.names, kind)
+        return Benchmark(f"parts, {kind}s", composed, composed.origin, template)
+    data = _directory(name, source)
+    examples = read_paco(data, source.split, kind, source.limit)
+    path = find_annotations(data, "paco_", source.split)
+    # The paper's column is of parts, and of the pictures from LVIS.
+    known = name == "paco" and kind == "part" and path.stem.startswith("paco_lvis")
+    split = f"paco-{split_name(path)}" if known else ""
     return Benchmark(f"{name}, {kind}s", examples, examples.origin, template, split)
 
 

@@ -66,20 +66,23 @@ _GRID_ROWS = {
     "D2": "15.2 24.1 21.4 18.6",
     "D4": "18.3 40.8 44.9 49.6",
 }
-# PACO's parts by D4 on other grids. For the usual one this table says 18.4, the other one 18.3.
-_OTHER_GRIDS = {(8, 0.7): 17.3, (8, 0.95): 20.5, (16, 0.95): 22.0, (32, 0.7): 19.0, (32, 0.95): 23.2}
+# PACO's parts on other grids. For D4 on the usual one this table says 18.4, the other one 18.3.
+_OTHER_GRIDS: Mapping[str, Mapping[tuple[int, float], float]] = {
+    "P": {(32, 0.95): 19.5},
+    "C1": {(32, 0.95): 19.9},
+    "D4": {(8, 0.7): 17.3, (8, 0.95): 20.5, (16, 0.95): 22.0, (32, 0.7): 19.0, (32, 0.95): 23.2},
+}
 
 
 def _numbers(columns: tuple[Setting, ...], row: str) -> dict[Setting, float]:
     return dict(zip(columns, map(float, row.split()), strict=True))
 
 
+def _reported(code: str, row: str) -> dict[Setting, float]:
+    grids = {("paco-val", grid_setting(*grid)): value for grid, value in _OTHER_GRIDS.get(code, {}).items()}
+    searched = _numbers(_GRID_COLUMNS, _GRID_ROWS[code]) if code in _GRID_ROWS else {}
+    return {**_numbers(_COLUMNS, row), **searched, **grids}
+
+
 #: By the paper's code of the visual prompt.
-SINGLE_STYLES: Mapping[str, Mapping[Setting, float]] = {
-    code: {
-        **_numbers(_COLUMNS, row),
-        **(_numbers(_GRID_COLUMNS, _GRID_ROWS[code]) if code in _GRID_ROWS else {}),
-        **({("paco-val", grid_setting(*grid)): value for grid, value in _OTHER_GRIDS.items()} if code == "D4" else {}),
-    }
-    for code, row in _ROWS.items()
-}
+SINGLE_STYLES: Mapping[str, Mapping[Setting, float]] = {code: _reported(code, row) for code, row in _ROWS.items()}

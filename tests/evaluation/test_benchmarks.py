@@ -1,0 +1,66 @@
+"""Benchmarks by name: what is said about their pictures, and what cannot be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fovea.cli import evaluate
+from fovea.errors import DataError
+from fovea.evaluation.benchmarks import BENCHMARKS, COMPOSED, Source, open_benchmark
+from fovea.scenes.paco import PACO_FILE, write_part_scenes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes with parts, as PACO and as COCO."""
+    path = tmp_path_factory.mktemp("data")
+    write_part_scenes(path, 2, 1_000_060, size=96)
+    (path / PACO_FILE).rename(path / "paco_lvis_v1_val.json")
+    (path / "instances.json").rename(path / "instances_val2017.json")
+    return path
+
+
+def test_a_part_is_a_whole_sentence_and_an_object_is_not(data: Path) -> None:
+    for name, source in (("parts", Source(limit=1)), ("paco", Source(data, "val"))):
+        parts, objects = (
+            open_benchmark(name, Source(source.data, source.split, kind, source.limit)) for kind in ("part", "object")
+        )
+        assert (parts.template, objects.template) == ("{}", None)
+        assert open_benchmark(name, source).name == parts.name != objects.name
+        assert {query.kind for query in parts.examples[0].queries} == {"part"}
+    assert open_benchmark("scenes", Source(limit=1)).template is None
+
+
+def test_tables_know_parts_of_paco_and_objects_of_coco(data: Path) -> None:
+    assert open_benchmark("coco", Source(data)).split == "coco-val"
+    assert open_benchmark("paco", Source(data)).split == "paco-val"
+    assert open_benchmark("paco", Source(data, kind="object")).split == ""
+    assert open_benchmark("parts", Source(data)).split == ""
+    assert open_benchmark("parts", Source()).split == ""
+
+
+def test_composed_ones_are_many(data: Path) -> None:
+    assert evaluate._COMPOSED == COMPOSED
+    assert len(open_benchmark("parts", Source()).examples) == COMPOSED
+    assert len(open_benchmark("paco", Source(data, limit=1)).examples) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "message"),
+    [
+        ("nothing", Source(), "known are: scenes, parts, refcoco, coco, paco"),
+        ("coco", Source(), "coco needs its data"),
+        ("paco", Source(), "paco needs its data"),
+        ("scenes", Source(kind="part"), "leave --kind out"),
+        ("parts", Source(kind="whole"), "known are part and object"),
+    ],
+)
+def test_what_cannot_be_asked(name: str, source: Source, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_benchmark(name, source)
+
+
+def test_every_benchmark_is_named_in_the_help() -> None:
+    assert list(BENCHMARKS) == ["scenes", "parts", "refcoco", "coco", "paco"]
