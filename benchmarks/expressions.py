@@ -25,7 +25,7 @@ def seconds(grounder: Grounder, pixels: object, expressions: list[str]) -> float
 
 def fresh(options: argparse.Namespace) -> Grounder:
     grounder = fovea.load(options.recipe, options.models, device="cpu")
-    _ = grounder.segmenter
+    _ = grounder.finder.segmenter
     return grounder
 
 

@@ -18,6 +18,7 @@ import torch
 from scipy import ndimage
 
 import fovea
+from fovea.proposers.grid_settings import MINI_GRID
 from fovea.proposers.mask_filter import MaskFilter
 from fovea.scenes.scene import FIRST_TEST_SEED, compose
 
@@ -88,9 +89,8 @@ def main() -> None:
     texts = [expression.text for expression in scene.expressions[: options.expressions]]
 
     def run(mask_filter: MaskFilter) -> None:
-        grounder = fovea.load("fgvp", device="cpu")
-        grounder.grid = replace(grounder.grid, mask_filter=mask_filter)
-        _ = grounder.segmenter
+        grounder = fovea.load("fgvp", device="cpu", grid=replace(MINI_GRID, mask_filter=mask_filter))
+        _ = grounder.finder.segmenter
         begun.append(time.perf_counter())
         grounder.find(scene.pixels, texts, boxes=boxes)
         took.append(time.perf_counter() - begun[-1])

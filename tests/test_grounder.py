@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from fovea.answers import ScoreMatrix
 from fovea.backbones.clip import ClipEncoder
+from fovea.backbones.models import Models
 from fovea.backbones.sam import SamSegmenter
 from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError, RegionError
@@ -18,6 +20,7 @@ from fovea.grounder import Grounder
 from fovea.marks import parse_style
 from fovea.networks.sam import Sam
 from fovea.pictures import Picture
+from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions
 from fovea.scorers import Evidence
 from fovea.scorers.marked_clip import MarkedClip
@@ -32,6 +35,7 @@ class ColourScorer:
     """Knows two words, by the mean colour inside of a box."""
 
     needs_masks = False
+    temperature = 1.0
 
     def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
         values = np.zeros((len(regions), len(texts)), np.float32)
@@ -48,13 +52,13 @@ class ColourScorer:
         return ("seen",) if "red" in text else ()
 
 
-def no_segmenter() -> object:
+def no_segmenter() -> NoReturn:
     pytest.fail("boxes need no segmenter here")
 
 
 @pytest.fixture
 def grounder() -> Grounder:
-    return Grounder("test", "none", ColourScorer(), no_segmenter)  # type: ignore[arg-type]
+    return Grounder("test", "none", ColourScorer(), RegionFinder(no_segmenter))
 
 
 def test_find_answers_in_order(grounder: Grounder) -> None:
@@ -130,7 +134,7 @@ class CountingEncoder(ClipEncoder):
 def clip_grounder(*styles: str) -> tuple[Grounder, CountingEncoder]:
     encoder = CountingEncoder()
     scorer = MarkedClip([encoder], [parse_style(style) for style in styles], "a photo of {}")
-    return Grounder("test", "none", scorer, no_segmenter), encoder  # type: ignore[arg-type]
+    return Grounder("test", "none", scorer, RegionFinder(no_segmenter)), encoder
 
 
 def test_everything_is_encoded_once() -> None:
@@ -160,7 +164,10 @@ def test_loading_is_no_part_of_an_answers_time(
         return SamSegmenter(tiny_sam(), "tiny")
 
     scorer = MarkedClip([CountingEncoder()], [parse_style("D4")], "{}")
-    assert Grounder("test", "none", scorer, load).find(PICTURE, "red", **proposals)[0].seconds == 0
+    models = Models("mini", device="cpu")
+    monkeypatch.setattr("fovea.backbones.sam.load_sam", lambda *_: load())
+    grounder = Grounder("test", "none", scorer, RegionFinder(lambda: models.segmenter))
+    assert grounder.find(PICTURE, "red", **proposals)[0].seconds == 0
     assert clock[0] == 100
 
 

@@ -131,8 +131,8 @@ def test_batches_and_order_are_invisible(directory: Path) -> None:
 
 
 def test_points_and_grid_reach_the_segmenter(directory: Path) -> None:
-    grounder = fovea.load("crop", str(directory), device="cpu")
-    grounder.grid = GridSettings(points_per_side=3, min_iou=-9, min_stability=0)
+    loose = GridSettings(points_per_side=3, min_iou=-9, min_stability=0)
+    grounder = fovea.load("crop", str(directory), device="cpu", grid=loose)
     for answer in (
         grounder.find(PICTURE, "the car", points=[[10, 10], [50, 20]])[0],
         grounder.find(PICTURE, "the car")[0],

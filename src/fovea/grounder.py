@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fovea.answers import Answer, Assignment, Provenance, RegionLabels, ScoreMatrix, read_columns, read_rows
 from fovea.cache import FeatureCache
-from fovea.errors import ExpressionError, RegionError
+from fovea.errors import ExpressionError
 from fovea.language.templates import clean, with_article
 from fovea.pictures import Picture, PictureSource, open_picture
-from fovea.proposers.grid_settings import GridSettings
+from fovea.proposers.finder import Pointed, RegionFinder
 from fovea.regions import Regions
 from fovea.rules.relations import Relations, apply_relations, texts_of
 from fovea.scorers import Evidence, Scorer
-
-if TYPE_CHECKING:
-    from fovea.backbones.sam import SamSegmenter
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +61,9 @@ class Grounder:
         recipe: name of the recipe, for the results.
         models: name of the models, for the results.
         scorer: fills the matrix.
-        load_segmenter: loads the segmenter when masks are first needed.
-        grid: how a picture is searched when no regions are given.
+        finder: finds the regions that a question is about.
         cache: of features; several grounders may share one. A new one by default.
         relations: reads places, sizes and neighbours out of expressions; by default nothing does.
-        temperature: what a cosine of 1 counts in the scorer's logits: temperatures summed over visual prompts and
-            CLIPs. Divided by it, logits are mean cosines; each CLIP weighs as its temperature does.
     """
 
     def __init__(
@@ -78,88 +71,16 @@ class Grounder:
         recipe: str,
         models: str,
         scorer: Scorer,
-        load_segmenter: Callable[[], SamSegmenter],
-        grid: GridSettings | None = None,
+        finder: RegionFinder,
         cache: FeatureCache | None = None,
         relations: Relations | None = None,
-        temperature: float = 1.0,
     ) -> None:
         self.recipe = recipe
         self.models = models
         self.scorer = scorer
-        self.relations = relations
-        self.temperature = temperature
-        self.grid = grid or GridSettings()
+        self.finder = finder
         self.cache = FeatureCache() if cache is None else cache
-        self._load_segmenter = load_segmenter
-        self._segmenter: SamSegmenter | None = None
-        self._loading = threading.Lock()
-
-    @property
-    def segmenter(self) -> SamSegmenter:
-        """The segmenter, loaded on first use."""
-        with self._loading:
-            if self._segmenter is None:
-                self._segmenter = self._load_segmenter()
-            return self._segmenter
-
-    def propose(
-        self,
-        picture: Picture,
-        *,
-        boxes: Any = None,
-        masks: np.ndarray | None = None,
-        points: Any = None,
-        regions: Regions | None = None,
-    ) -> Regions:
-        """The regions that a question is about.
-
-        Args:
-            picture: what is looked at.
-            boxes: ``(N, 4)`` xyxy pixels.
-            masks: ``(N, H, W)`` bool.
-            points: ``(N, 2)`` xy pixels; SAM finds the region at each.
-            regions: ready regions, with their own provenance.
-
-        Returns:
-            The given regions, or without any the SAM point grid; with masks where the scorer needs them.
-
-        Raises:
-            RegionError: more than one kind is given, or they make no sense.
-        """
-        _check_one_kind(boxes, masks, points, regions)
-        if masks is not None:
-            found = Regions.from_masks(masks, boxes=boxes)
-        elif boxes is not None:
-            found = Regions.from_boxes(boxes, picture.size)
-        elif points is not None:
-            from fovea.proposers.sam_prompts import regions_at
-
-            found = regions_at(picture, points, self.segmenter, self.cache)
-        elif regions is not None:
-            found = regions
-        else:
-            from fovea.proposers.sam_grid import SamGrid
-
-            found = SamGrid(self.segmenter, self.grid).propose(picture, self.cache)
-        if found.size != picture.size:
-            raise RegionError(f"the regions belong to a picture of {found.size}, this one has {picture.size}")
-        return self._with_masks(picture, found)
-
-    def _warm_up(self, boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:
-        """Load the segmenter where it will be needed: loading is no part of the time of an answer."""
-        _check_one_kind(boxes, masks, points, regions)
-        given = masks is not None or (regions is not None and regions.masks is not None)
-        searched = boxes is None and regions is None
-        if points is not None or (not given and (searched or self.scorer.needs_masks)):
-            _ = self.segmenter
-
-    def _with_masks(self, picture: Picture, regions: Regions) -> Regions:
-        if regions.masks is not None or not self.scorer.needs_masks or not len(regions):
-            return regions
-        from fovea.proposers.sam_prompts import add_masks
-
-        return add_masks(picture, regions, self.segmenter, self.cache, mask_filter=self.grid.mask_filter)
+        self.relations = relations
 
     def ground(
         self,
@@ -192,11 +113,12 @@ class Grounder:
             The whole grounding.
         """
         texts = _texts(expressions)
-        self._warm_up(boxes, masks, points, regions)
+        pointed = Pointed(boxes, masks, points, regions)
+        self.finder.warm_up(pointed, self.scorer.needs_masks)
         clock = _Clock()
         opened: Picture = clock.run("picture", lambda: open_picture(picture))
         proposals: Regions = clock.run(
-            "proposals", lambda: self.propose(opened, boxes=boxes, masks=masks, points=points, regions=regions)
+            "proposals", lambda: self.finder.find(opened, pointed, self.scorer.needs_masks, self.cache)
         )
         if opened.is_blank:
             # A picture of one colour shows nothing, whatever is proposed.
@@ -209,7 +131,7 @@ class Grounder:
             min_score=min_score,
             notes=tuple(self.scorer.notes(text) for text in texts),
             assignment=assignment,
-            temperature=self.temperature,
+            temperature=self.scorer.temperature,
         )
         evidence: Sequence[Evidence] = ()
         if explain and len(proposals):
@@ -260,23 +182,16 @@ class Grounder:
         """
         names = list(dict.fromkeys(_texts(labels)))
         opened = open_picture(picture)
-        proposals = self.propose(opened, boxes=boxes, masks=masks, points=points, regions=regions)
+        pointed = Pointed(boxes, masks, points, regions)
+        proposals = self.finder.find(opened, pointed, self.scorer.needs_masks, self.cache)
         matrix = self.scorer.score(opened, proposals, [with_article(name) for name in names], self.cache)
         named = ScoreMatrix(matrix.values, proposals, tuple(names))
         return read_rows(named, self.provenance(proposals), top=top)
 
     def provenance(self, regions: Regions, relations: str = "none") -> Provenance:
         """Where answers about some regions come from; ``relations`` names the rules that were applied."""
-        grid = self.grid.name if regions.source == "sam-grid" else ""
+        grid = self.finder.grid.name if regions.source == "sam-grid" else ""
         return Provenance(self.recipe, self.models, regions.source, len(regions), relations, grid)
-
-
-def _check_one_kind(boxes: Any, masks: np.ndarray | None, points: Any, regions: Regions | None) -> None:
-    """Refuse regions that are given in several ways; masks may come with their boxes."""
-    kinds = {"boxes": boxes, "masks": masks, "points": points, "regions": regions}
-    given = [name for name, value in kinds.items() if value is not None]
-    if len(given) > 1 and given != ["boxes", "masks"]:
-        raise RegionError(f"{' and '.join(given)} are given together", "give boxes, masks, points or regions")
 
 
 def _texts(expressions: str | Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from fovea.evaluation.bias_scenes import BARRED, SCENE_NAMES, composed_audit
 from fovea.evaluation.bias_summary import summarise, wilson
 from fovea.grounder import Grounder
 from fovea.pictures import Picture
+from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions
 from fovea.scenes.glyphs import glyphs_of
 from fovea.scorers import Evidence
@@ -31,6 +32,7 @@ class Fixed:
     """Gives every region the logits that stand in a table by its left edge; names that are not in it get 0."""
 
     needs_masks = False
+    temperature = 1.0
 
     def __init__(self, table: Mapping[int, Mapping[str, float]]) -> None:
         self.table, self.calls = table, 0
@@ -50,7 +52,7 @@ class Fixed:
 def judge(name: str, tops: Sequence[str]) -> Grounder:
     """A recipe that names region i ``tops[i]``."""
     scorer = Fixed({index: {top: 5.0} for index, top in enumerate(tops)})
-    return Grounder(name, "none", scorer, lambda: pytest.fail("no segmenter"))  # type: ignore[arg-type]
+    return Grounder(name, "none", scorer, RegionFinder(lambda: pytest.fail("no segmenter")))
 
 
 def pictures(groups: str, per_picture: int = 2) -> list[AuditPicture]:
@@ -124,7 +126,7 @@ def test_the_order_of_names_and_pictures_changes_nothing() -> None:
 def test_regions_may_bring_their_own_neutral_names() -> None:
     one = replace(pictures("ab")[0], neutral=(("dog",), None))
     scorer = Fixed({0: {"man": 9, "murderer": 5, "dog": 6}, 1: {"man": 9, "dog": 99}})
-    tools = {"crop": Grounder("crop", "none", scorer, lambda: pytest.fail("no segmenter"))}  # type: ignore[arg-type]
+    tools = {"crop": Grounder("crop", "none", scorer, RegionFinder(lambda: pytest.fail("no segmenter")))}
     rows = audit_bias([one], tools, NAMES).rows
     assert [row["top"]["crop"] for row in rows] == ["dog", "man"]
     np.testing.assert_allclose([row["chance"] for row in rows], [2 / 3, 1 / 2], atol=1e-6)
@@ -160,7 +162,11 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(tmp_path: Path) -> 
 
 
 def test_scores_that_are_not_finite_are_an_error() -> None:
-    tools = {"crop": Grounder("crop", "none", Fixed({0: {"man": float("nan")}}), lambda: None)}  # type: ignore[arg-type, return-value]
+    tools = {
+        "crop": Grounder(
+            "crop", "none", Fixed({0: {"man": float("nan")}}), RegionFinder(lambda: pytest.fail("no segmenter"))
+        )
+    }
     with pytest.raises(ExpressionError, match="not finite"):
         audit_bias(pictures("a"), tools, NAMES)
 

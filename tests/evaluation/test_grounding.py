@@ -17,6 +17,7 @@ from fovea.evaluation.examples import Example, Query, composed_examples, fingerp
 from fovea.evaluation.grounding import evaluate_grounding, summarise
 from fovea.grounder import Grounder
 from fovea.pictures import Picture
+from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions, box_iou
 from fovea.scenes.export import write_scenes
 from fovea.scorers import Evidence
@@ -26,6 +27,7 @@ class Oracle:
     """Knows the right region of every text; answers wrongly on request."""
 
     needs_masks = False
+    temperature = 1.0
 
     def __init__(self, examples: Sequence[Example], wrong: str = "") -> None:
         self.right = {(q.text, e.truth.key): q.targets[0] for e in examples for q in e.queries}
@@ -53,7 +55,7 @@ def examples() -> list[Example]:
 
 
 def grounder(scorer: Oracle) -> Grounder:
-    return Grounder("oracle", "none", scorer, lambda: pytest.fail("no segmenter"))  # type: ignore[arg-type]
+    return Grounder("oracle", "none", scorer, RegionFinder(lambda: pytest.fail("no segmenter")))
 
 
 def test_an_oracle_is_always_right(examples: list[Example]) -> None:
@@ -91,7 +93,7 @@ def test_a_stopped_run_goes_on(examples: list[Example], tmp_path: Path) -> None:
 def test_results_of_other_models_are_not_continued(examples: list[Example], tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     evaluate_grounding(grounder(Oracle(examples)), examples[:1], "ground-truth", out)
-    other = Grounder("other", "none", Oracle(examples), lambda: None)  # type: ignore[arg-type, return-value]
+    other = Grounder("other", "none", Oracle(examples), RegionFinder(lambda: pytest.fail("no segmenter")))
     with pytest.raises(DataError, match="recipe oracle"):
         evaluate_grounding(other, examples, "ground-truth", out)
 

@@ -59,7 +59,7 @@ def test_parts_are_told_from_each_other() -> None:
 
 
 def test_masks_come_from_boxes_points_and_the_grid(grounder: Grounder) -> None:
-    found = evaluate_segmenter(grounder.segmenter, composed_examples(1_500_000, 12), MINI_GRID)
+    found = evaluate_segmenter(grounder.finder.segmenter, composed_examples(1_500_000, 12), MINI_GRID)
     assert found["box_iou"] > 0.8
     assert found["point_iou"] > 0.7
     assert found["grid_recall"] > 0.7

@@ -10,10 +10,15 @@ import typer
 
 from fovea.cli.options import (
     BankOption,
+    CropLayersOption,
     DeviceOption,
+    DropIslandsOption,
     DtypeOption,
+    FillHolesOption,
     JsonOption,
+    MaxMaskOption,
     MaxOverlapOption,
+    MinMaskOption,
     ModelsOption,
     ParserOption,
     PointsPerSideOption,
@@ -117,24 +122,35 @@ def run(
     template: TemplateOption = None,
     points_per_side: PointsPerSideOption = None,
     max_overlap: MaxOverlapOption = None,
+    crop_layers: CropLayersOption = None,
+    fill_holes_below: FillHolesOption = 0,
+    drop_islands_below: DropIslandsOption = 0,
+    min_mask_area: MinMaskOption = 0,
+    max_mask_area: MaxMaskOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
     """Measure how often the right region is found, by kind of expression, beside chance."""
     from fovea.answers import known_assignment
+    from fovea.backbones.models import Models
     from fovea.cli.progress import progress
     from fovea.evaluation.benchmarks import Source, open_benchmark
     from fovea.evaluation.grounding import evaluate_grounding, summarise
+    from fovea.proposers.mask_filter import MaskFilter
     from fovea.recipes import load, resolve_grid, resolve_recipe
 
     assigned = known_assignment(assignment)
     chosen = resolve_recipe(recipe)
     wanted = open_benchmark(benchmark, Source(data, split, kind, limit, seed, names))
     sentence = next(one for one in (template, wanted.template, chosen.template) if one is not None)
+    opened_models = Models(models, device=device, dtype=dtype)
     grounder = load(
-        recipe, models, device=device, dtype=dtype, relations=relations, parser=parser, rendering=rendering,
+        recipe, opened_models, relations=relations, parser=parser, rendering=rendering,
         bank=_bank(bank, wanted.examples) if chosen.subtraction else None, template=sentence,
-        grid=resolve_grid(models, points_per_side, max_overlap),
+        grid=resolve_grid(
+            opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,
+            mask_filter=MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
+        ),
     )  # fmt: skip
     experiment = {"benchmark": wanted.name, "data": wanted.origin, "dtype": dtype, "rendering": rendering}
     experiment |= {"template": sentence}
@@ -174,7 +190,7 @@ def _reported(recipe: Recipe, benchmark: Benchmark, proposals: str, grounder: Gr
     """The paper's number for this recipe, data and kind of proposals, or nothing."""
     from fovea.recipes.reported import setting
 
-    split, source = setting(benchmark.split, proposals, grounder.grid)
+    split, source = setting(benchmark.split, proposals, grounder.finder.grid)
     percent = recipe.reported.get((split, source))
     return "" if percent is None else f"the paper reports {percent / 100:.3f} on {split}, {source}, with its own models"
 

@@ -10,10 +10,15 @@ import typer
 
 from fovea.cli.options import (
     BankOption,
+    CropLayersOption,
     DeviceOption,
+    DropIslandsOption,
     DtypeOption,
+    FillHolesOption,
     JsonOption,
+    MaxMaskOption,
     MaxOverlapOption,
+    MinMaskOption,
     ModelsOption,
     OutOption,
     ParserOption,
@@ -58,22 +63,33 @@ def run(
     template: TemplateOption = None,
     points_per_side: PointsPerSideOption = None,
     max_overlap: MaxOverlapOption = None,
+    crop_layers: CropLayersOption = None,
+    fill_holes_below: FillHolesOption = 0,
+    drop_islands_below: DropIslandsOption = 0,
+    min_mask_area: MinMaskOption = 0,
+    max_mask_area: MaxMaskOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
     """Find what expressions mean in a picture."""
+    from fovea.backbones.models import Models
     from fovea.files import write_atomically
     from fovea.pictures import open_picture
     from fovea.proposers.given import regions_from_file
+    from fovea.proposers.mask_filter import MaskFilter
     from fovea.recipes import load, resolve_grid
     from fovea.rules.subtraction import read_bank
 
     opened = open_picture(picture)
     regions = None if proposals == "grid" else regions_from_file(proposals, opened)
+    opened_models = Models(models, device=device, dtype=dtype)
     grounder = load(
-        recipe, models, device=device, dtype=dtype, relations=relations, parser=parser, rendering=rendering,
+        recipe, opened_models, relations=relations, parser=parser, rendering=rendering,
         bank=None if bank is None else read_bank(bank), template=template,
-        grid=resolve_grid(models, points_per_side, max_overlap),
+        grid=resolve_grid(
+            opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,
+            mask_filter=MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
+        ),
     )  # fmt: skip
     grounding = grounder.ground(opened, expressions, regions=regions, min_score=min_score, explain=explain is not None)
     if out is not None:

@@ -9,11 +9,16 @@ import typer
 
 from fovea.cli.options import (
     BoxesOption,
+    CropLayersOption,
     DeviceOption,
+    DropIslandsOption,
     DtypeOption,
+    FillHolesOption,
     JsonOption,
     MaskOption,
+    MaxMaskOption,
     MaxOverlapOption,
+    MinMaskOption,
     ModelsOption,
     OutOption,
     PictureArgument,
@@ -39,18 +44,34 @@ def run(
     as_json: JsonOption = False,
     points_per_side: PointsPerSideOption = None,
     max_overlap: MaxOverlapOption = None,
+    crop_layers: CropLayersOption = None,
+    fill_holes_below: FillHolesOption = 0,
+    drop_islands_below: DropIslandsOption = 0,
+    min_mask_area: MinMaskOption = 0,
+    max_mask_area: MaxMaskOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
     """Name regions of a picture."""
+    from fovea.backbones.models import Models
     from fovea.cli.regions_input import named_regions
     from fovea.pictures import open_picture
+    from fovea.proposers.mask_filter import MaskFilter
     from fovea.recipes import load, resolve_grid
 
     opened = open_picture(picture)
-    searched = resolve_grid(models, points_per_side, max_overlap)
-    grounder = load(recipe, models, device=device, dtype=dtype, grid=searched)
-    regions = named_regions(opened, grounder, boxes, mask, point, grid)
+    opened_models = Models(models, device=device, dtype=dtype)
+    grounder = load(
+        recipe, opened_models,
+        grid=resolve_grid(
+            opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,
+            mask_filter=MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
+        ),
+    )  # fmt: skip
+    regions = named_regions(
+        opened, grounder.finder, grounder.scorer.needs_masks, grounder.cache,
+        boxes=boxes, mask=mask, points=point, grid=grid,
+    )  # fmt: skip
     names = [name.strip() for name in labels.split(",") if name.strip()]
     results = grounder.label(opened, names, regions=regions, top=top)
     if out is not None:

@@ -42,16 +42,18 @@ def run(
     device: DeviceOption = "auto",
 ) -> None:
     """Draw a visual prompt on a picture; several regions give several files, numbered."""
+    from fovea.backbones.models import Models
+    from fovea.cache import FeatureCache
     from fovea.cli.regions_input import named_regions
     from fovea.errors import RegionError
     from fovea.marks import MarkOptions, parse_style
     from fovea.pictures import open_picture
-    from fovea.recipes import load_proposer
+    from fovea.proposers.finder import RegionFinder
 
     chosen = parse_style(style)
-    opened = open_picture(picture)
-    grounder = load_proposer(chosen.needs_masks, models, device=device)
-    regions = named_regions(opened, grounder, boxes, mask, point, False)
+    opened, loaded = open_picture(picture), Models(models, device=device)
+    finder = RegionFinder(lambda: loaded.segmenter)
+    regions = named_regions(opened, finder, chosen.needs_masks, FeatureCache(), boxes=boxes, mask=mask, points=point)
     if not len(regions):
         raise RegionError("there is no region to mark", "name one with --boxes, --mask or --point")
     for index, marked in enumerate(_marked(opened, regions, chosen, MarkOptions(blur_sigma=blur))):

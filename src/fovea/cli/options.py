@@ -70,6 +70,29 @@ MaxOverlapOption = Annotated[
         show_default=False,
     ),
 ]
+CropLayersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--crop-layers",
+        min=0,
+        max=3,
+        help="Search finer and finer crops as well, for small things: 1 adds four crops, 2 sixteen more. Default: 0.",
+        show_default=False,
+    ),
+]
+FillHolesOption = Annotated[
+    int,
+    typer.Option("--fill-holes-below", min=0, help="Holes in SAM's masks of fewer pixels are filled."),
+]
+DropIslandsOption = Annotated[
+    int,
+    typer.Option("--drop-islands-below", min=0, help="Islands of SAM's masks of fewer pixels are dropped."),
+]
+MinMaskOption = Annotated[int, typer.Option("--min-mask-area", min=0, help="The grid offers no mask of fewer pixels.")]
+MaxMaskOption = Annotated[
+    int | None,
+    typer.Option("--max-mask-area", min=1, help="The grid offers no mask of more pixels.", show_default=False),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

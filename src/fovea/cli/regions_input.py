@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from fovea.errors import RegionError
 
 if TYPE_CHECKING:
-    from fovea.grounder import Grounder
+    from fovea.cache import FeatureCache
     from fovea.pictures import Picture
+    from fovea.proposers.finder import RegionFinder
     from fovea.regions import Regions
 
 
@@ -29,17 +30,21 @@ def parse_point(text: str) -> tuple[float, float]:
 
 def named_regions(
     picture: Picture,
-    grounder: Grounder,
+    finder: RegionFinder,
+    with_masks: bool,
+    cache: FeatureCache,
+    *,
     boxes: Path | None,
     mask: Path | None,
     points: Sequence[str] | None,
-    grid: bool,
+    grid: bool = False,
 ) -> Regions:
     """The regions that exactly one of the options names.
 
     Raises:
         RegionError: none or several are given.
     """
+    from fovea.proposers.finder import Pointed
     from fovea.proposers.given import mask_from_file, regions_from_file
 
     given = [
@@ -48,10 +53,11 @@ def named_regions(
     if len(given) != 1:
         what = " and ".join(given) + " are given together" if given else "no region is named"
         raise RegionError(what, "give one of --boxes, --mask, --point or --grid")
+    pointed = Pointed()
     if boxes is not None:
-        return grounder.propose(picture, regions=regions_from_file(boxes, picture))
-    if mask is not None:
-        return grounder.propose(picture, regions=mask_from_file(mask, picture))
-    if points:
-        return grounder.propose(picture, points=[parse_point(point) for point in points])
-    return grounder.propose(picture)
+        pointed = Pointed(regions=regions_from_file(boxes, picture))
+    elif mask is not None:
+        pointed = Pointed(regions=mask_from_file(mask, picture))
+    elif points:
+        pointed = Pointed(points=[parse_point(point) for point in points])
+    return finder.find(picture, pointed, with_masks, cache)

@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from fovea.answers import softmax
-from fovea.errors import CheckpointError, DataError, ExpressionError, PictureError, RegionError
+from fovea.backbones.models import Models
+from fovea.cache import FeatureCache
+from fovea.errors import DataError, ExpressionError, PictureError, RegionError
 from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.language.templates import clean
 from fovea.pictures import Picture, PictureSource, open_picture
+from fovea.proposers.finder import Pointed, RegionFinder
 from fovea.proposers.given import mask_from_coco
-from fovea.recipes import load, resolve_recipe
+from fovea.recipes import resolve_grid, resolve_recipe
 from fovea.regions import Regions
 from fovea.scorers.marked_clip import MarkedClip
 from fovea.scorers.rendering import DirectRendering
@@ -132,13 +135,12 @@ def load_judges(
         CheckpointError: a model cannot be found or loaded.
     """
     chosen = {name: resolve_recipe(name) for name in recipes}
-    base = load("crop", models, device=device, dtype=dtype)
-    if not isinstance(base.scorer, MarkedClip):
-        raise CheckpointError(f"the models {models!r} hold no CLIP that sees marked pictures", "name a CLIP")
+    opened, cache = Models(models, device=device, dtype=dtype), FeatureCache()
+    finder = RegionFinder(lambda: opened.segmenter, resolve_grid(opened.sources))
     judges = {}
     for name, recipe in chosen.items():
-        scorer = MarkedClip(base.scorer.encoders, recipe.styles, template, DirectRendering(recipe.options))
-        judges[name] = Grounder(name, base.models, scorer, lambda: base.segmenter, base.grid, base.cache)
+        scorer = MarkedClip(opened.clips, recipe.styles, template, DirectRendering(recipe.options))
+        judges[name] = Grounder(name, opened.name, scorer, finder, cache)
     return judges
 
 
@@ -212,7 +214,7 @@ def _named(audited: AuditPicture, judges: Mapping[str, Grounder], names: Names) 
         for index, (group, some) in enumerate(zip(audited.groups, candidates, strict=True))
     ]
     for recipe, judge in judges.items():
-        proposals = judge.propose(picture, regions=regions)
+        proposals = judge.finder.find(picture, Pointed(regions=regions), judge.scorer.needs_masks, judge.cache)
         values = judge.scorer.score(picture, proposals, texts, judge.cache).values
         if not np.isfinite(values).all():
             raise ExpressionError(f"{judge.models} gives scores that are not finite", "try --dtype float32")

@@ -124,7 +124,7 @@ def evaluate_grounding(
             proposals or the assignment.
     """
     about = {"recipe": grounder.recipe, "models": grounder.models, "proposals": proposals, "assignment": assignment}
-    about |= {"grid": grounder.grid.name} if proposals == "grid" else {}
+    about |= {"grid": grounder.finder.grid.name} if proposals == "grid" else {}
     about |= experiment or {}
     done = {} if out is None else resume(out, about, _NEEDED)
     results: list[Row] = []

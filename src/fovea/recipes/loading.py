@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fovea.backbones.sources import ModelSources, resolve_models
-from fovea.cache import DEFAULT_BYTES, FeatureCache
-from fovea.errors import CheckpointError, ExpressionError
+from fovea.backbones.models import Models
+from fovea.backbones.sources import ModelSources
+from fovea.cache import FeatureCache
+from fovea.errors import ExpressionError
 from fovea.language.templates import checked_template
-from fovea.marks.styles import MarkOptions, parse_style
+from fovea.marks.styles import MarkOptions
+from fovea.proposers.finder import RegionFinder
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.fgvp import FGVP_RECIPES
 from fovea.recipes.recipe import Recipe, combine
 from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
-    import torch
-
-    from fovea.backbones.sam import SamSegmenter
     from fovea.grounder import Grounder
     from fovea.rules.subtraction import Bank
 
@@ -43,78 +42,51 @@ def resolve_recipe(name: str) -> Recipe:
         ) from error
 
 
-def _dtype(name: str) -> torch.dtype:
-    import torch
-
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise CheckpointError(f"there is no dtype called {name!r}", f"known are {', '.join(known)}")
-    return known[name]
-
-
-def _device(name: str) -> str:
-    import torch
-
-    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"the device {name!r} is not there", "use --device cpu") from error
-    return wanted
-
-
-def resolve_grid(
-    models: str = "mini", points_per_side: int | None = None, max_overlap: float | None = None
-) -> GridSettings:
+def resolve_grid(sources: ModelSources, **changes: Any) -> GridSettings:
     """How pictures are searched with some models.
 
     Args:
-        models: as for :func:`load`; embedded ones have a grid of their own.
-        points_per_side: of the square grid; the models' own by default.
-        max_overlap: of two masks whose boxes have a greater IoU one is dropped; 0.7 by default.
+        sources: of the models; embedded ones have a grid of their own.
+        changes: fields of :class:`GridSettings` to set; those that are None stay.
 
     Raises:
-        CheckpointError: there is no such preset of models.
-        RegionError: there are no points, or the overlap is no share.
+        RegionError: a setting makes no sense.
     """
-    usual = MINI_GRID if resolve_models(models).embedded else GridSettings()
-    return replace(
-        usual,
-        points_per_side=usual.points_per_side if points_per_side is None else points_per_side,
-        max_overlap=usual.max_overlap if max_overlap is None else max_overlap,
-    )
+    usual = MINI_GRID if sources.embedded else GridSettings()
+    return replace(usual, **{name: value for name, value in changes.items() if value is not None})
 
 
 def load(
     recipe: str = "fgvp",
-    models: str = "mini",
+    models: str | Models = "mini",
     *,
     device: str = "auto",
     dtype: str = "float32",
     options: MarkOptions | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
     relations: str = "extended",
     parser: str = "built-in",
     rendering: str = "direct",
     bank: Bank | None = None,
     template: str | None = None,
     grid: GridSettings | None = None,
+    cache: FeatureCache | None = None,
 ) -> Grounder:
     """Build a grounder.
 
     Args:
         recipe: a name from :data:`RECIPES`, or visual prompts joined by ``+``.
-        models: ``mini`` (embedded), ``photo``, ``photo-small``, or directories and hub names of a CLIP and a SAM.
+        models: ``mini`` (embedded), ``photo``, ``photo-small``, or directories and hub names of a CLIP and a SAM; or
+            models that are there already and know their device, which several grounders may share.
         device: a torch device; ``auto`` takes a GPU where there is one.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         options: how marks look; as the recipe says by default.
-        cache_bytes: most that cached features may hold.
         relations: the dialect of recipes that apply relations: ``extended`` or ``reclip``.
         parser: what reads expressions for them: ``built-in``, ``spacy``, ``spacy:MODEL``, or a JSON file of parses.
         rendering: ``direct`` marks at the model's input size; ``parity`` as the released programs do.
         bank: expressions for recipes that subtract.
         template: sentence around expressions, with ``{}`` in their place; the recipe's by default.
         grid: how pictures are searched where no regions are given; as :func:`resolve_grid` says by default.
+        cache: of features, which several grounders may share; a new one by default.
 
     Returns:
         A grounder; the segmenter is loaded when it is first needed.
@@ -126,52 +98,20 @@ def load(
     """
     chosen = resolve_recipe(recipe)
     sentence = chosen.template if template is None else checked_template(template)
-    sources: ModelSources = resolve_models(models)
-    place, precision = _device(device), _dtype(dtype)
-    rules = resolve_relations(relations, parser, len(chosen.styles) * len(sources.clips)) if chosen.relations else None
+    if chosen.subtraction and bank is None:
+        raise ExpressionError(
+            f"the recipe {chosen.name!r} subtracts a bank of expressions", "give one with --bank FILE"
+        )
+    opened = models if isinstance(models, Models) else Models(models, device=device, dtype=dtype)
+    scored = len(chosen.styles) * len(opened.sources.clips)
+    rules = resolve_relations(relations, parser, scored) if chosen.relations else None
 
-    from fovea.backbones.clip import load_clip
     from fovea.grounder import Grounder
     from fovea.scorers.marked_clip import MarkedClip
     from fovea.scorers.rendering import resolve_rendering
 
     shown = resolve_rendering(rendering, options or chosen.options, chosen.native)
-    if chosen.subtraction and bank is None:
-        raise ExpressionError(
-            f"the recipe {chosen.name!r} subtracts a bank of expressions", "give one with --bank FILE"
-        )
-
-    def load_segmenter() -> SamSegmenter:
-        from fovea.backbones.sam import load_sam
-
-        return load_sam(sources.sam, place, precision)
-
-    encoders = [load_clip(source, place, precision) for source in sources.clips]
     used = bank if chosen.subtraction else None
-    scorer = MarkedClip(encoders, chosen.styles, sentence, shown, used)
-    return Grounder(
-        chosen.name, sources.name, scorer, load_segmenter, grid or resolve_grid(models), FeatureCache(cache_bytes),
-        rules, temperature=len(chosen.styles) * sum(encoder.logit_scale for encoder in encoders),
-    )  # fmt: skip
-
-
-def load_proposer(needs_masks: bool, models: str = "mini", *, device: str = "auto") -> Grounder:
-    """A grounder without CLIP, for work that only needs regions.
-
-    Args:
-        needs_masks: whether boxes get masks.
-        models: as for :func:`load`; only the segmenter is used.
-        device: a torch device.
-    """
-    style = parse_style("D4" if needs_masks else "P")
-    sources = resolve_models(models)
-
-    from fovea.grounder import Grounder
-    from fovea.scorers.marked_clip import MarkedClip
-
-    def load_segmenter() -> SamSegmenter:
-        from fovea.backbones.sam import load_sam
-
-        return load_sam(sources.sam, _device(device))
-
-    return Grounder("none", sources.name, MarkedClip((), (style,), "{}"), load_segmenter, resolve_grid(models))
+    scorer = MarkedClip(opened.clips, chosen.styles, sentence, shown, used)
+    finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources))
+    return Grounder(chosen.name, opened.name, scorer, finder, cache, rules)

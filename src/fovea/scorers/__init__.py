@@ -35,6 +35,11 @@ class Scorer(Protocol):
         """Whether boxes alone do not do."""
         ...
 
+    @property
+    def temperature(self) -> float:
+        """What a perfect match counts in the logits: divided by it, they are comparable between scorers."""
+        ...
+
     def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
         """Logits of every region and text."""
         ...

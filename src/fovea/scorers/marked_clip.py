@@ -77,6 +77,14 @@ class MarkedClip:
         """Whether one of the styles needs masks."""
         return any(style.needs_masks for style in self.styles)
 
+    @property
+    def temperature(self) -> float:
+        """What a cosine of 1 counts: temperatures summed over visual prompts and CLIPs.
+
+        Divided by it, logits are mean cosines, in which each CLIP weighs as its temperature does.
+        """
+        return len(self.styles) * sum(encoder.logit_scale for encoder in self.encoders)
+
     def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
         """Logits of every region and text.
 

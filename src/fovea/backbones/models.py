@@ -1,0 +1,87 @@
+"""The models that ``--models`` names, each loaded once, when it is first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+from fovea.backbones.sources import resolve_models
+from fovea.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+    from fovea.backbones.clip import ClipEncoder
+    from fovea.backbones.sam import SamSegmenter
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+class Models:
+    """Models on a device. Several grounders and threads may share them.
+
+    Args:
+        models: ``mini`` (embedded), ``photo``, ``photo-small``, or directories and hub names of a CLIP and a SAM.
+        device: a torch device; ``auto`` takes a GPU where there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+
+    Raises:
+        CheckpointError: nothing is named, or there is no such device or type.
+    """
+
+    def __init__(self, models: str = "mini", *, device: str = "auto", dtype: str = "float32") -> None:
+        self.sources = resolve_models(models)
+        self.device, self.dtype = _device(device), _dtype(dtype)
+        self._loaded: dict[Hashable, Any] = {}
+        self._loading = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """How results name them together."""
+        return self.sources.name
+
+    @property
+    def clips(self) -> tuple[ClipEncoder, ...]:
+        """The CLIPs, whose scores are summed."""
+        from fovea.backbones.clip import load_clip
+
+        return tuple(
+            self._once(source, lambda source=source: load_clip(source, self.device, self.dtype))  # type: ignore[misc]
+            for source in self.sources.clips
+        )
+
+    @property
+    def segmenter(self) -> SamSegmenter:
+        """The segmenter."""
+        from fovea.backbones.sam import load_sam
+
+        return self._once(self.sources.sam, lambda: load_sam(self.sources.sam, self.device, self.dtype))
+
+    def _once(self, source: Hashable, load: Callable[[], Any]) -> Any:
+        with self._loading:
+            if source not in self._loaded:
+                self._loaded[source] = load()
+            return self._loaded[source]
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    if name not in _DTYPES:
+        raise CheckpointError(f"there is no type of numbers called {name!r}", f"known are {', '.join(_DTYPES)}")
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def _device(name: str) -> str:
+    import torch
+
+    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        torch.empty(0, device=wanted)
+    except Exception as error:
+        raise CheckpointError(
+            f"there is no device {name!r} on this machine", "use auto, cpu, or one that torch knows"
+        ) from error
+    return wanted
