@@ -12,12 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
 from fovea.backbones.matching import MatchingModel
 from fovea.backbones.matching_loading import load_matching
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
 from fovea.networks.albef import Albef, AlbefConfig
 from fovea.pictures import open_picture
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "dog"]
 
 
 def score(model: MatchingModel) -> float:
@@ -119,3 +122,32 @@ def test_settings_that_do_not_fit_the_weights_are_refused(albef_directory: Path,
 
 def test_two_loads_do_not_share_a_cache(albef_directory: Path) -> None:
     assert load_matching(str(albef_directory)).key != load_matching(str(albef_directory)).key
+
+
+def test_a_blip_as_transformers_saves_it(tmp_path: Path) -> None:
+    """It reads its own start token in front and an end token behind."""
+    from transformers import BlipConfig, BlipForImageTextRetrieval
+
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = BlipConfig(
+        text_config={**sizes, "vocab_size": len(PIECES) + 2, "encoder_hidden_size": 16, "max_position_embeddings": 12},
+        vision_config={**sizes, "image_size": 32, "patch_size": 8},
+    )
+    theirs = BlipForImageTextRetrieval(config).eval()
+    for parameter in theirs.parameters():
+        parameter.data.normal_(0, 0.4, generator=torch.Generator().manual_seed(parameter.numel()))
+    theirs.save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(PIECES))
+
+    model = load_matching(str(tmp_path))
+    assert model.layer == 1
+    assert model.grid == (4, 4)
+    picture = open_picture(np.full((32, 32, 3), 90, np.uint8))
+    pixels = (torch.full((3,), 90 / 255) - torch.tensor(CLIP_MEAN)) / torch.tensor(CLIP_STD)
+    ids = torch.tensor([[len(PIECES) + 1, PIECES.index("the"), PIECES.index("dog"), PIECES.index("[SEP]")]])
+    with torch.no_grad():
+        expected = theirs(input_ids=ids, pixel_values=pixels[None, :, None, None].expand(1, 3, 32, 32)).itm_score
+    cache = FeatureCache()
+    (found,) = model.match(model.embed_picture(picture, cache), model.embed_texts(["the dog"], cache))
+    assert found.logit == pytest.approx(float(expected[0, 1]), abs=1e-5)
+    assert found.attention.shape == (2, 4, 4, 4)

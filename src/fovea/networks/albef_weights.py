@@ -110,7 +110,7 @@ def config_from_state(state: Mapping[str, Tensor]) -> AlbefConfig:
 
 
 def blip_config(settings: Mapping[str, Any]) -> AlbefConfig:
-    """Read a ``config.json`` of a BLIP; what it leaves out is as in BLIP-base.
+    """Read a ``config.json`` of a BLIP; what it leaves out is as in transformers' class.
 
     Args:
         settings: its content.
@@ -131,7 +131,7 @@ def blip_config(settings: Mapping[str, Any]) -> AlbefConfig:
         token_types=0,
         hidden_size=text.get("hidden_size", 768),
         depth=depth,
-        num_heads=text.get("num_attention_heads", 12),
+        num_heads=text.get("num_attention_heads", 8),
         intermediate_size=text.get("intermediate_size", 3072),
         text_norm_eps=text.get("layer_norm_eps", 1e-12),
         fusion_layer=0,
