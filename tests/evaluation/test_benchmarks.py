@@ -9,7 +9,9 @@ import pytest
 from fovea.cli import evaluate
 from fovea.errors import DataError
 from fovea.evaluation.benchmarks import BENCHMARKS, COMPOSED, Source, open_benchmark
+from fovea.scenes.export import write_scenes
 from fovea.scenes.paco import PACO_FILE, write_part_scenes
+from fovea.scenes.scene import compose
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,16 @@ def test_tables_know_parts_of_paco_and_objects_of_coco(data: Path) -> None:
     assert open_benchmark("paco", Source(data, kind="object")).split == ""
     assert open_benchmark("parts", Source(data)).split == ""
     assert open_benchmark("parts", Source()).split == ""
+
+
+def test_scenes_are_read_as_coco(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1, 1_000_060, size=96)
+    benchmark, scene = open_benchmark("coco", Source(tmp_path)), compose(1_000_060, 96)
+    (example,) = benchmark.examples
+    names = [thing.name for thing in scene.things]
+    assert {query.text: [names[index] for index in query.targets] for query in example.queries} == {
+        name: [name] * names.count(name) for name in names
+    }
 
 
 def test_composed_ones_are_many(data: Path) -> None:

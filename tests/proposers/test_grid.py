@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,21 @@ def test_the_last_of_three_masks_matches_the_released_choice() -> None:
     np.testing.assert_array_equal(masks.numpy(), golden["multimask_area0__masks"])
     torch.testing.assert_close(choose(three, "best_iou").low_res, low - 1.5)
     torch.testing.assert_close(choose(three, "first").low_res, low)
+
+
+def test_every_setting_is_named() -> None:
+    """Results of two grids must not mix."""
+    others = {
+        "points_per_side": 9,
+        "min_iou": 0.5,
+        "min_stability": 0.5,
+        "stability_offset": 0.5,
+        "max_overlap": 0.5,
+        "crop_layers": 2,
+        "points_divisor": 3,
+        "mask_filter": MaskFilter(min_mask_area=9),
+    }
+    assert set(others) == {one.name for one in fields(GridSettings)}
+    crops = GridSettings(crop_layers=1)
+    names = {replace(crops, **{field: value}).name for field, value in others.items()}
+    assert len(names | {crops.name, GridSettings().name}) == len(others) + 2

@@ -13,7 +13,7 @@ def read_coco(directory: Path, split: str | None = None, limit: int | None = Non
     """Read a split: one query of the kind ``object`` for every category in a picture, whose text is its name.
 
     Args:
-        directory: with ``instances_SPLIT.json`` in it or in ``annotations``, and the pictures.
+        directory: with ``instances_SPLIT.json`` (or ``instances.json``) in it or in ``annotations``, and the pictures.
         split: such as ``val2017`` or ``val``; needed where there are several files.
         limit: how many pictures to read at most.
 
@@ -23,6 +23,6 @@ def read_coco(directory: Path, split: str | None = None, limit: int | None = Non
     Raises:
         DataError: a file is missing or broken.
     """
-    file = read_annotations(find_annotations(directory, "instances_", split))
+    file = read_annotations(find_annotations(directory, "instances", split))
     texts = {number: readable(category.name) for number, category in file.categories.items()}
     return category_examples(directory, file, texts, "object", limit)

@@ -98,7 +98,7 @@ def open_benchmark(name: str, source: Source) -> Benchmark:
     data = _directory(name, source)
     if name == "coco":
         found = read_coco(data, source.split, source.limit)
-        split = split_name(find_annotations(data, "instances_", source.split))
+        split = split_name(find_annotations(data, "instances", source.split))
         return Benchmark(name, found, found.origin, split=f"coco-{split}")
     examples = read_refcoco(data, source.split, source.limit)
     origin = f"{data.resolve().name} {source.split or ''}".strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from fovea.errors import RegionError
 from fovea.proposers.mask_filter import MaskFilter
@@ -44,11 +44,17 @@ class GridSettings:
     @property
     def name(self) -> str:
         """Everything that can be set in one line, for results."""
-        mended = self.mask_filter
-        return (
-            f"{self.points_per_side} points per side, overlap {self.max_overlap:g}, IoU {self.min_iou:g}, "
-            f"stability {self.min_stability:g} at {self.stability_offset:g}"
-        ) + ("" if mended == MaskFilter() else f", {mended}")
+        parts = [
+            f"{self.points_per_side} points per side",
+            f"overlap {self.max_overlap:g}",
+            f"IoU {self.min_iou:g}",
+            f"stability {self.min_stability:g} at {self.stability_offset:g}",
+        ]
+        if self.crop_layers:
+            parts.append(f"{self.crop_layers} layers of crops, points divided by {self.points_divisor}")
+        if self.mask_filter != MaskFilter():
+            parts.append(", ".join(f"{what} {limit}" for what, limit in asdict(self.mask_filter).items()))
+        return ", ".join(parts)
 
 
 #: What the released FGVP evaluation uses (specs/fgvp.md, b).
