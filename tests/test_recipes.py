@@ -12,6 +12,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 import fovea
+from fovea.backbones.sources import resolve_models
 from fovea.errors import CheckpointError, ExpressionError, RegionError
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes import RECIPES, combine, resolve_grid, resolve_recipe
@@ -144,12 +145,14 @@ def test_points_and_grid_reach_the_segmenter(directory: Path) -> None:
 
 
 def test_the_grid_is_set_by_models_and_wishes(directory: Path) -> None:
-    assert resolve_grid("mini") == MINI_GRID
-    assert resolve_grid(str(directory)) == GridSettings()
-    assert resolve_grid("mini", 8, 0.95) == replace(MINI_GRID, points_per_side=8, max_overlap=0.95)
+    mini = resolve_models("mini")
+    assert resolve_grid(mini) == MINI_GRID
+    assert resolve_grid(resolve_models(str(directory))) == GridSettings()
+    wished = resolve_grid(mini, points_per_side=8, max_overlap=0.95, crop_layers=None)
+    assert wished == replace(MINI_GRID, points_per_side=8, max_overlap=0.95)
     for wrong in ({"points_per_side": 0}, {"max_overlap": 1.5}):
         with pytest.raises(RegionError, match="makes no sense"):
-            resolve_grid("mini", **wrong)
+            resolve_grid(mini, **wrong)
     sparse = GridSettings(points_per_side=2, min_iou=-9, min_stability=0)
     answer = fovea.load("crop", str(directory), device="cpu", grid=sparse).find(PICTURE, "the car")[0]
     assert answer.provenance.grid == sparse.name
@@ -172,8 +175,8 @@ def test_logits_over_the_temperature_are_mean_cosines(directory: Path) -> None:
     """Two visual prompts of one CLIP, as the released script averages them."""
     tool = fovea.load("P+C1", str(directory), device="cpu")
     single = [fovea.load(style, str(directory), device="cpu") for style in ("P", "C1")]
-    cosines = [one.ground(PICTURE, "car", boxes=BOXES).matrix.values / one.temperature for one in single]
-    found = tool.ground(PICTURE, "car", boxes=BOXES).matrix.values / tool.temperature
+    cosines = [one.ground(PICTURE, "car", boxes=BOXES).matrix.values / one.scorer.temperature for one in single]
+    found = tool.ground(PICTURE, "car", boxes=BOXES).matrix.values / tool.scorer.temperature
     np.testing.assert_allclose(found, np.mean(cosines, axis=0), atol=1e-5)
     assert np.abs(found).max() <= 1
 

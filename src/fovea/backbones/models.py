@@ -69,7 +69,7 @@ def _dtype(name: str) -> torch.dtype:
     import torch
 
     if name not in _DTYPES:
-        raise CheckpointError(f"there is no type of numbers called {name!r}", f"known are {', '.join(_DTYPES)}")
+        raise CheckpointError(f"there is no dtype called {name!r}", f"known are {', '.join(_DTYPES)}")
     found: torch.dtype = getattr(torch, name)
     return found
 
@@ -80,8 +80,6 @@ def _device(name: str) -> str:
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     try:
         torch.empty(0, device=wanted)
-    except Exception as error:
-        raise CheckpointError(
-            f"there is no device {name!r} on this machine", "use auto, cpu, or one that torch knows"
-        ) from error
+    except (RuntimeError, AssertionError) as error:
+        raise CheckpointError(f"the device {name!r} is not there", "use --device cpu") from error
     return wanted

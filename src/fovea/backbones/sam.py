@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 
-from fovea.backbones.sources import check_complete, not_loaded
+from fovea.backbones.sources import check_complete, not_loaded, read_model
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
 from fovea.networks.sam import Sam, SamNetworkConfig
@@ -190,7 +188,7 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
         CheckpointError: it cannot be found, is no SAM, or lacks weights.
     """
     try:
-        config, state = _read(source)
+        config, state = read_model(source)
         if config.get("model_type") != "sam":
             raise CheckpointError(f"{source} is a {config.get('model_type')} model, not a SAM", "name a SAM checkpoint")
         model = Sam(SamNetworkConfig.from_hugging_face(config))
@@ -208,21 +206,3 @@ def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float3
     except Exception as error:
         raise not_loaded(source, error) from error
     return SamSegmenter(model, Path(source).name if Path(source).is_dir() else source)
-
-
-def _read(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Configuration and weights of a directory or a hub name."""
-    folder = Path(source)
-    if folder.is_dir():
-        config, weights = folder / "config.json", sorted(folder.glob("model*.safetensors"))
-    else:
-        from transformers.utils import cached_file
-
-        # Raises an OSError that says why where a file cannot be had.
-        config, *weights = (Path(str(cached_file(source, name))) for name in ("config.json", "model.safetensors"))
-    if not weights:
-        raise CheckpointError(f"{source} holds no safetensors", "convert its weights, pickles are not read")
-    state: dict[str, Tensor] = {}
-    for path in weights:
-        state |= load_file(path)
-    return json.loads(config.read_text(encoding="utf-8")), state

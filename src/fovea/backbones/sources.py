@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fovea.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _logger = logging.getLogger(__name__)
 
@@ -118,6 +123,31 @@ def _revision(name: str) -> str:
         return "unknown"
     # The cache keeps every revision in a folder of its name.
     return "unknown" if config is None else Path(config).parent.name
+
+
+def read_model(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and weights of a directory or a hub name.
+
+    Raises:
+        CheckpointError: it holds no safetensors.
+        OSError: a file cannot be had; says why.
+    """
+    from safetensors.torch import load_file
+
+    folder = Path(source)
+    if folder.is_dir():
+        config, weights = folder / "config.json", sorted(folder.glob("model*.safetensors"))
+    else:
+        from transformers.utils import cached_file
+
+        # Raises an OSError that says why where a file cannot be had.
+        config, *weights = (Path(str(cached_file(source, name))) for name in ("config.json", "model.safetensors"))
+    if not weights:
+        raise CheckpointError(f"{source} holds no safetensors", "convert its weights, pickles are not read")
+    state: dict[str, Tensor] = {}
+    for path in weights:
+        state |= load_file(path)
+    return json.loads(config.read_text(encoding="utf-8")), state
 
 
 def check_complete(source: str, missing: Iterable[str], unexpected: Iterable[str] = ()) -> None:

@@ -29,13 +29,7 @@ from fovea.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from fovea.evaluation.benchmarks import Benchmark
-    from fovea.evaluation.examples import Example
-    from fovea.grounder import Grounder
-    from fovea.recipes import Recipe
-    from fovea.rules.subtraction import Bank
+    from fovea.recipes.reported import Setting
 
 NAME = "evaluate"
 
@@ -45,8 +39,18 @@ _COMPOSED = 500
 
 def run(
     benchmark: Annotated[
-        str, typer.Argument(metavar="BENCHMARK", help="scenes, parts, refcoco, coco or paco.", show_default=False)
+        str,
+        typer.Argument(metavar="BENCHMARK", help="scenes, parts, refcoco, coco or paco; or table.", show_default=False),
     ],
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TABLE]",
+            help="After `table`: fgvp-styles or fgvp-recipes, all of a table's recipes at once.",
+            show_default=False,
+        ),
+    ] = None,
+    on: Annotated[str, typer.Option("--on", metavar="BENCHMARK", help="What a table is measured on.")] = "scenes",
     data: Annotated[
         Path | None,
         typer.Option(
@@ -77,7 +81,10 @@ def run(
     ] = None,
     recipe: RecipeOption = "fgvp",
     proposals: Annotated[
-        str, typer.Option("--proposals", help="ground-truth, sam-boxes, detections or grid.")
+        str,
+        typer.Option(
+            "--proposals", help="ground-truth, sam-boxes, detections or grid; for a table also several, with commas."
+        ),
     ] = "ground-truth",
     assignment: Annotated[
         str,
@@ -110,10 +117,11 @@ def run(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="One JSON line per picture; a stopped run goes on from it.",
+            help="One JSON line per picture; a stopped run goes on from it. For a table a folder of such files.",
             show_default=False,
         ),
     ] = None,
+    processes: Annotated[int, typer.Option("--processes", min=1, help="That measure a table side by side.")] = 1,
     as_json: JsonOption = False,
     relations: RelationsOption = "extended",
     parser: ParserOption = "built-in",
@@ -132,70 +140,39 @@ def run(
 ) -> None:
     """Measure how often the right region is found, by kind of expression, beside chance."""
     from fovea.answers import known_assignment
-    from fovea.backbones.models import Models
     from fovea.cli.progress import progress
     from fovea.evaluation.benchmarks import Source, open_benchmark
+    from fovea.evaluation.experiment import Experiment
     from fovea.evaluation.grounding import evaluate_grounding, summarise
     from fovea.proposers.mask_filter import MaskFilter
-    from fovea.recipes import load, resolve_grid, resolve_recipe
 
-    assigned = known_assignment(assignment)
-    chosen = resolve_recipe(recipe)
-    wanted = open_benchmark(benchmark, Source(data, split, kind, limit, seed, names))
-    sentence = next(one for one in (template, wanted.template, chosen.template) if one is not None)
-    opened_models = Models(models, device=device, dtype=dtype)
-    grounder = load(
-        recipe, opened_models, relations=relations, parser=parser, rendering=rendering,
-        bank=_bank(bank, wanted.examples) if chosen.subtraction else None, template=sentence,
-        grid=resolve_grid(
-            opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,
-            mask_filter=MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
-        ),
+    experiment = Experiment(
+        on if benchmark == "table" else benchmark, Source(data, split, kind, limit, seed, names), recipe, models,
+        device, dtype, proposals, known_assignment(assignment), relations, parser, rendering, bank, template,
+        grid={
+            "points_per_side": points_per_side, "max_overlap": max_overlap, "crop_layers": crop_layers,
+            "mask_filter": MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
+        },
     )  # fmt: skip
-    experiment = {"benchmark": wanted.name, "data": wanted.origin, "dtype": dtype, "rendering": rendering}
-    experiment |= {"template": sentence}
-    experiment |= {"relations": "none" if grounder.relations is None else grounder.relations.name}
-    if chosen.subtraction:
-        experiment["bank"] = "of the data" if bank is None else str(bank)
-    if out is not None:
-        experiment["weights"] = _weights(models, proposals)
+    if benchmark == "table":
+        from fovea.cli.tables import run_table
+
+        run_table(table, experiment, out, processes, as_json)
+        return
+    wanted = open_benchmark(benchmark, experiment.source)
+    grounder = experiment.build(wanted, experiment.open_models(), experiment.read_bank(wanted.examples))
+    header = {} if out is None else experiment.header(wanted, grounder)
     with progress("pictures", len(wanted.examples)) as advance:
-        rows = evaluate_grounding(grounder, wanted.examples, proposals, out, advance, experiment, assigned)
-    result = summarise(wanted.name, grounder.recipe, grounder.models, rows, proposals, assigned)
+        rows = evaluate_grounding(grounder, wanted.examples, proposals, out, advance, header, experiment.assignment)
+    result = summarise(wanted.name, grounder.recipe, grounder.models, rows, proposals, experiment.assignment)
     if as_json:
         typer.echo(json.dumps(result))
         return
-    _print(result, _reported(chosen, wanted, proposals, grounder))
+    place = experiment.setting(wanted, grounder)
+    _print(result, experiment.chosen.reported.get(place), place)
 
 
-def _bank(path: Path | None, examples: Sequence[Example]) -> Bank:
-    """The expressions to subtract: those of a file, or of the data itself as the released program does."""
-    from fovea.rules.subtraction import Bank, read_bank
-
-    if path is not None:
-        return read_bank(path)
-    return Bank.draw([query.text for example in examples for query in example.queries])
-
-
-def _weights(models: str, proposals: str) -> str:
-    """What tells the models from others of the same name; annotated regions need no segmenter."""
-    from fovea.backbones.sources import fingerprint, resolve_models
-
-    sources = resolve_models(models)
-    used = sources.clips if proposals == "ground-truth" else (*sources.clips, sources.sam)
-    return " ".join(map(fingerprint, used))
-
-
-def _reported(recipe: Recipe, benchmark: Benchmark, proposals: str, grounder: Grounder) -> str:
-    """The paper's number for this recipe, data and kind of proposals, or nothing."""
-    from fovea.recipes.reported import setting
-
-    split, source = setting(benchmark.split, proposals, grounder.finder.grid)
-    percent = recipe.reported.get((split, source))
-    return "" if percent is None else f"the paper reports {percent / 100:.3f} on {split}, {source}, with its own models"
-
-
-def _print(result: dict[str, Any], reported: str) -> None:
+def _print(result: dict[str, Any], reported: float | None, place: Setting) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -209,5 +186,6 @@ def _print(result: dict[str, Any], reported: str) -> None:
     for kind, row in result["metrics"].items():
         table.add_row(kind, str(row["n"]), f"{row['accuracy']:.3f}", f"{row['chance']:.3f}")
     Console().print(table)
-    if reported:
-        typer.echo(reported)
+    if reported is not None:
+        split, source = place
+        typer.echo(f"the paper reports {reported / 100:.3f} on {split}, {source}, with its own models")

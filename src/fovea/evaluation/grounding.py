@@ -23,8 +23,8 @@ MIN_IOU = 0.5
 #: Where proposals may come from.
 PROPOSALS = ("ground-truth", "sam-boxes", "detections", "grid")
 
-# What a row of results must have to be counted.
-_NEEDED = frozenset({"key", "kind", "correct", "chance", "source"})
+#: What a row of results must have to be counted.
+NEEDED = frozenset({"key", "kind", "correct", "chance", "source"})
 
 
 def _proposals(example: Example, proposals: str) -> Regions | None:
@@ -59,8 +59,8 @@ def _asked(example: Example, assignment: Assignment) -> list[Query]:
     return [query for query in example.queries for _ in query.targets]
 
 
-def _measure(grounder: Grounder, example: Example, proposals: str, assignment: Assignment) -> list[Row]:
-    """All queries of one picture in one go: the picture is looked at once."""
+def measure(grounder: Grounder, example: Example, proposals: str, assignment: Assignment = "argmax") -> list[Row]:
+    """All queries of one picture, which is looked at once; arguments as of :func:`evaluate_grounding`."""
     picture, queries = open_picture(example.picture), _asked(example, assignment)
     grounding = grounder.ground(
         picture,
@@ -94,6 +94,14 @@ def _measure(grounder: Grounder, example: Example, proposals: str, assignment: A
     return rows
 
 
+def about(grounder: Grounder, proposals: str, assignment: Assignment, experiment: Mapping[str, str]) -> dict[str, str]:
+    """What results depend on, for the first line of their file; arguments as of :func:`evaluate_grounding`."""
+    named = {"recipe": grounder.recipe, "models": grounder.models, "proposals": proposals, "assignment": assignment}
+    if proposals == "grid":
+        named["grid"] = grounder.finder.grid.name
+    return {**named, **experiment}
+
+
 def evaluate_grounding(
     grounder: Grounder,
     examples: Sequence[Example],
@@ -123,15 +131,13 @@ def evaluate_grounding(
         DataError: ``out`` holds something else, or results of another experiment; or the data does not suit the
             proposals or the assignment.
     """
-    about = {"recipe": grounder.recipe, "models": grounder.models, "proposals": proposals, "assignment": assignment}
-    about |= {"grid": grounder.finder.grid.name} if proposals == "grid" else {}
-    about |= experiment or {}
-    done = {} if out is None else resume(out, about, _NEEDED)
+    header = about(grounder, proposals, assignment, experiment or {})
+    done = {} if out is None else resume(out, header, NEEDED)
     results: list[Row] = []
     for example in examples:
         rows = done.get(example.key)
         if rows is None:
-            rows = _measure(grounder, example, proposals, assignment) if example.queries else []
+            rows = measure(grounder, example, proposals, assignment) if example.queries else []
             if out is not None and rows:
                 append(out, rows)
         results += rows

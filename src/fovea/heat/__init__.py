@@ -1,1 +1,1 @@
-"""Maps of where a model looks when it reads an expression, and the mask that such a map chooses."""
+"""Heat maps: where in a picture a matching model finds an expression, and the mask that such a map chooses."""

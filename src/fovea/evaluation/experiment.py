@@ -1,0 +1,105 @@
+"""One measurement: a recipe, models and proposals on a benchmark, with every setting that its figures depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fovea.answers import Assignment
+from fovea.backbones.models import Models
+from fovea.backbones.sources import fingerprint
+from fovea.cache import FeatureCache
+from fovea.evaluation.benchmarks import Benchmark, Source
+from fovea.evaluation.examples import Example
+from fovea.grounder import Grounder
+from fovea.recipes import Recipe, load, resolve_grid, resolve_recipe
+from fovea.recipes.reported import Setting, setting
+from fovea.rules.subtraction import Bank, read_bank
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is measured, by name.
+
+    Attributes:
+        benchmark: one of ``benchmarks.BENCHMARKS``.
+        source: where its data is.
+        recipe: a recipe, or visual prompts joined by ``+``.
+        models, device, dtype: as :class:`fovea.backbones.models.Models` takes them.
+        proposals: one of ``grounding.PROPOSALS``.
+        assignment: see :func:`fovea.evaluation.grounding.evaluate_grounding`.
+        relations, parser, rendering: as :func:`fovea.load` takes them.
+        bank: file of expressions to subtract; the data's own by default, as the released program does.
+        template: sentence around expressions; that of the data, or else of the recipe, by default.
+        grid: settings of SAM's grid that differ from the models' own.
+    """
+
+    benchmark: str = "scenes"
+    source: Source = field(default_factory=Source)
+    recipe: str = "fgvp"
+    models: str = "mini"
+    device: str = "auto"
+    dtype: str = "float32"
+    proposals: str = "ground-truth"
+    assignment: Assignment = "argmax"
+    relations: str = "extended"
+    parser: str = "built-in"
+    rendering: str = "direct"
+    bank: Path | None = None
+    template: str | None = None
+    grid: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> Recipe:
+        """The recipe."""
+        return resolve_recipe(self.recipe)
+
+    def read_bank(self, examples: Sequence[Example]) -> Bank | None:
+        """The expressions that the recipe subtracts, if it does."""
+        if not self.chosen.subtraction:
+            return None
+        if self.bank is not None:
+            return read_bank(self.bank)
+        return Bank.draw([query.text for example in examples for query in example.queries])
+
+    def open_models(self) -> Models:
+        """The models; nothing is loaded yet."""
+        return Models(self.models, device=self.device, dtype=self.dtype)
+
+    def build(
+        self, benchmark: Benchmark, models: Models, bank: Bank | None, cache: FeatureCache | None = None
+    ) -> Grounder:
+        """The grounder to measure.
+
+        Args:
+            benchmark: the opened benchmark.
+            models: opened; experiments may share them.
+            bank: what :meth:`read_bank` gave.
+            cache: of features, which experiments may share.
+        """
+        return load(
+            self.recipe, models, relations=self.relations, parser=self.parser, rendering=self.rendering, bank=bank,
+            template=self._template(benchmark), grid=resolve_grid(models.sources, **self.grid), cache=cache,
+        )  # fmt: skip
+
+    def _template(self, benchmark: Benchmark) -> str:
+        return next(one for one in (self.template, benchmark.template, self.chosen.template) if one is not None)
+
+    def header(self, benchmark: Benchmark, grounder: Grounder) -> dict[str, str]:
+        """What the results depend on beside the recipe, the models' name and the proposals: for files of results."""
+        about = {"benchmark": benchmark.name, "data": benchmark.origin, "dtype": self.dtype}
+        about |= {"rendering": self.rendering, "template": self._template(benchmark)}
+        about["relations"] = "none" if grounder.relations is None else grounder.relations.name
+        if self.chosen.subtraction:
+            about["bank"] = "of the data" if self.bank is None else str(self.bank)
+        sources = self.open_models().sources
+        # Annotated regions need no segmenter.
+        used = sources.clips if self.proposals == "ground-truth" else (*sources.clips, sources.sam)
+        about["weights"] = " ".join(map(fingerprint, used))
+        return about
+
+    def setting(self, benchmark: Benchmark, grounder: Grounder) -> Setting:
+        """What the figures may be compared with in a paper's table."""
+        return setting(benchmark.split, self.proposals, grounder.finder.grid)
