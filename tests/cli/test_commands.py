@@ -137,7 +137,7 @@ def test_parts_are_composed_written_and_measured(tmp_path: Path, capsys: pytest.
 
     def measure(**options: Any) -> dict[str, Any]:
         wanted = {"points_per_side": 4, "recipe": "P", "proposals": "grid", "out": rows, "as_json": True}
-        evaluate.run("paco", data, **{**wanted, **options})
+        evaluate.run("paco", data=data, **{**wanted, **options})
         return dict(json.loads(capsys.readouterr().out))
 
     document = measure()
@@ -161,11 +161,11 @@ def test_parts_are_composed_written_and_measured(tmp_path: Path, capsys: pytest.
 def test_the_papers_number_stands_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_part_scenes(tmp_path, 1, SEED, size=96)
     (tmp_path / "paco_scenes.json").rename(tmp_path / "paco_lvis_v1_val.json")
-    evaluate.run("paco", tmp_path, "val", recipe="P")
+    evaluate.run("paco", data=tmp_path, split="val", recipe="P")
     assert "the paper reports 0.385 on paco-val, ground-truth, with its own models" in capsys.readouterr().out
-    evaluate.run("paco", tmp_path, "val", recipe="P", kind="object")
+    evaluate.run("paco", data=tmp_path, split="val", recipe="P", kind="object")
     assert "the paper" not in capsys.readouterr().out
-    evaluate.run("paco", tmp_path, "val", recipe="P", proposals="grid", points_per_side=16)
+    evaluate.run("paco", data=tmp_path, split="val", recipe="P", proposals="grid", points_per_side=16)
     assert "the paper reports 0.165 on paco-val, grid of 16 points per side, overlap 0.7" in capsys.readouterr().out
 
 
