@@ -10,7 +10,9 @@ from fovea.errors import CheckpointError, ExpressionError
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.fgvp import FGVP_RECIPES
+from fovea.recipes.iterprime import ITERPRIME_RECIPES
 from fovea.recipes.recipe import Recipe, combine
+from fovea.recipes.scorers import build_scorer
 from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from fovea.rules.subtraction import Bank
 
 #: Every recipe by name.
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in FGVP_RECIPES}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FGVP_RECIPES, *ITERPRIME_RECIPES)}
 
 
 def resolve_recipe(name: str) -> Recipe:
@@ -84,7 +86,8 @@ def load(
         options: how marks look; as the recipe says by default.
         cache_bytes: most that cached features may hold.
         relations: the dialect of recipes that apply relations: ``extended`` or ``reclip``.
-        parser: what reads expressions for them: ``built-in``, ``spacy``, ``spacy:MODEL``, or a JSON file of parses.
+        parser: what reads expressions for them, and for noun phrases: ``built-in``, ``spacy``, ``spacy:MODEL``, or a
+            JSON file of parses.
         rendering: ``direct`` marks at the model's input size; ``parity`` as the released programs do.
         bank: expressions for recipes that subtract.
 
@@ -102,7 +105,6 @@ def load(
 
     from fovea.backbones.clip import load_clip
     from fovea.grounder import Grounder
-    from fovea.scorers.marked_clip import MarkedClip
     from fovea.scorers.rendering import resolve_rendering
 
     shown = resolve_rendering(rendering, options or chosen.options, chosen.native)
@@ -117,8 +119,7 @@ def load(
         return load_sam(sources.sam, place, precision)
 
     encoders = [load_clip(source, place, precision) for source in sources.clips]
-    used = bank if chosen.subtraction else None
-    scorer = MarkedClip(encoders, chosen.styles, chosen.template, shown, used)
+    scorer = build_scorer(chosen, encoders, shown, parser, bank if chosen.subtraction else None)
     grid = MINI_GRID if sources.embedded else GridSettings()
     return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes), rules)
 

@@ -23,7 +23,10 @@ class Recipe:
         template: sentence around an expression.
         options: how marks look.
         native: styles that the released program draws at the picture's own resolution; they count in parity only.
-        reported: accuracy in percent that the paper states, by split, with the CLIPs that it names.
+        reported: accuracy in percent that the paper states, by split, with the CLIPs that it names; another measure
+            than accuracy stands behind the split, such as ``refcoco-val mIoU``.
+        scorer: what fills the matrix: ``marked-clip`` from the styles, or one that needs none (see
+            :mod:`fovea.recipes.scorers`).
     """
 
     name: str
@@ -36,11 +39,12 @@ class Recipe:
     options: MarkOptions = field(default_factory=MarkOptions)
     native: tuple[MarkStyle, ...] = (parse_style("P"),)
     reported: Mapping[str, float] = field(default_factory=dict)
+    scorer: str = "marked-clip"
 
     @property
     def parts(self) -> str:
-        """The recipe as its parts, such as ``P+D4+R``."""
-        codes = [style.code for style in self.styles]
+        """The recipe as its parts, such as ``P+D4+R``; without visual prompts, its scorer."""
+        codes = [style.code for style in self.styles] or [self.scorer]
         return "+".join([*codes, *("R" * self.relations), *("S" * self.subtraction)])
 
 
