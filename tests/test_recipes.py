@@ -50,12 +50,14 @@ def test_any_checkpoint_answers(recipe: str, directory: Path) -> None:
     chosen = resolve_recipe(recipe)
     grounder = fovea.load(recipe, str(directory), device="cpu", bank=Bank(("the house", "a cat")))
     answers = grounder.find(PICTURE, ["the car", "the dog"], boxes=BOXES)
-    assert all(answer.status == "found" for answer in answers)
+    # CaR gives up what it does not recognise, but never everything.
+    found = [answer for answer in answers if answer.status == "found"]
+    assert len(found) >= (1 if recipe == "car" else 2)
     assert answers[0].provenance.models == str(directory)
     masked = grounder.scorer.needs_masks
     assert masked == (not chosen.styles or any(style.needs_masks for style in chosen.styles))
     assert answers[0].provenance.proposals == ("given+sam-masks" if masked else "given")
-    assert (answers[0].mask is not None) == masked
+    assert (found[0].mask is not None) == masked
 
 
 def test_rules_are_parts_of_recipes(directory: Path) -> None:

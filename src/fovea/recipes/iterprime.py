@@ -45,4 +45,13 @@ ITERPRIME_RECIPES: tuple[Recipe, ...] = (
         options=MarkOptions(fill_colour=COLOURS["black"]),
         reported=_reported("26.3 25.8 26.4 25.7 28.0 26.8 38.8 38.9"),
     ),
+    Recipe(
+        "car",
+        "what CLIP's class activation shows, for texts that a red circle around it confirms",
+        (),
+        "Sun et al. 2024 (CaR, ViT-B/16), as in IteRPrimE",
+        template="a clean origami {}.",
+        scorer="car",
+        reported=_reported("33.6 35.4 30.5 34.2 36.0 31.0 36.7 36.6"),
+    ),
 )

@@ -46,4 +46,8 @@ def build_scorer(
         from fovea.scorers.region_token import RegionToken
 
         return MaskedClip(encoders, RegionToken(), Sentences(recipe.template))
+    if recipe.scorer == "car":
+        from fovea.scorers.car import Car, CarSettings
+
+        return Car(encoders, CarSettings(recipe.template))
     raise ExpressionError(f"the recipe {recipe.name!r} names a scorer that is not there: {recipe.scorer!r}")
