@@ -50,13 +50,17 @@ def test_recipes_by_name() -> None:
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "C4+B1"])
 def test_any_checkpoint_answers(recipe: str, directory: Path) -> None:
+    chosen = resolve_recipe(recipe)
     grounder = fovea.load(recipe, str(directory), device="cpu", bank=Bank(("the house", "a cat")))
     answers = grounder.find(PICTURE, ["the car", "the dog"], boxes=BOXES)
-    assert all(answer.status == "found" for answer in answers)
+    # CaR gives up what it does not recognise, but never everything.
+    found = [answer for answer in answers if answer.status == "found"]
+    assert len(found) >= (1 if recipe == "car" else 2)
     assert answers[0].provenance.models == str(directory)
-    masked = any(style.needs_masks for style in resolve_recipe(recipe).styles)
+    masked = grounder.scorer.needs_masks
+    assert masked == (not chosen.styles or any(style.needs_masks for style in chosen.styles))
     assert answers[0].provenance.proposals == ("given+sam-masks" if masked else "given")
-    assert (answers[0].mask is not None) == masked
+    assert (found[0].mask is not None) == masked
 
 
 def test_rules_are_parts_of_recipes(directory: Path) -> None:
@@ -120,6 +124,9 @@ def test_single_visual_prompts_state_their_numbers() -> None:
     assert set(SINGLE_STYLES) == {"P", "A1", "A2"} | {letter + effect for letter in "BCD" for effect in "1234"}
     assert not resolve_recipe("D4+R").reported
     assert not resolve_recipe("crop+D4").reported
+    # Other measures are told apart.
+    assert RECIPES["sam-clip"].reported["refcocog-test mIoU", "masks"] == 38.9
+    assert ("refcocog-test", "masks") not in RECIPES["sam-clip"].reported
 
 
 def test_batches_and_order_are_invisible(directory: Path) -> None:

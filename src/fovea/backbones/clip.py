@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from fovea.backbones.clip_resnet import ResnetFiles, find_resnet, load_clip_resnet, load_tokenizer, pixel_statistics
+from fovea.backbones.inner import InnerTokens
+from fovea.backbones.resnet_tokens import ResnetTokens
 from fovea.backbones.sources import check_complete, not_loaded
+from fovea.backbones.vit_tokens import VitTokens
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.networks.clip_resnet import ClipResnet
 
@@ -39,6 +42,8 @@ class _Towers(Protocol):
 
     def texts(self, tokens: dict[str, Tensor]) -> Tensor: ...
 
+    def inner(self, name: str) -> InnerTokens: ...
+
 
 class _ResnetTowers:
     """Our modified ResNet."""
@@ -52,6 +57,9 @@ class _ResnetTowers:
     def texts(self, tokens: dict[str, Tensor]) -> Tensor:
         return self.model.encode_text(tokens["input_ids"])
 
+    def inner(self, name: str) -> InnerTokens:
+        return ResnetTokens(self.model)
+
 
 class _HuggingFaceTowers:
     """CLIP, SigLIP, MetaCLIP and every other dual encoder of transformers."""
@@ -64,6 +72,9 @@ class _HuggingFaceTowers:
 
     def texts(self, tokens: dict[str, Tensor]) -> Tensor:
         return _embedding(self.model.get_text_features(**tokens))
+
+    def inner(self, name: str) -> InnerTokens:
+        return VitTokens(self.model, name)
 
 
 def _embedding(output: Any) -> Tensor:
@@ -119,16 +130,29 @@ class ClipEncoder:
         #: Names the encoder in cache keys; differs between two loads of one name.
         self.key = (name, str(self._device), str(self._dtype), next(_loads))
 
-    def encode_pictures(self, pictures: np.ndarray) -> np.ndarray:
+    def encode_pictures(self, pictures: np.ndarray, *, unit: bool = True) -> np.ndarray:
         """Embed pictures of the model's own size.
 
         Args:
             pictures: ``(B, S, S, 3)`` uint8 RGB, ``S = image_size``.
+            unit: whether to bring embeddings to unit length; without, they can be mixed as the model weighs them.
 
         Returns:
-            ``(B, D)`` float32 of unit length.
+            ``(B, D)`` float32.
         """
-        return self._embed(map(self._normalised, _chunks(pictures)))
+        return self._embed(map(self._normalised, _chunks(pictures)), unit)
+
+    def tensor(self, pictures: np.ndarray) -> Tensor:
+        """Pictures ``(B, S, S, 3)`` uint8 as the tower takes them: ``(B, 3, S, S)``, on its device, in its type."""
+        return torch.from_numpy(self._normalised(pictures)).to(self._device, self._dtype)
+
+    def inner_tokens(self) -> InnerTokens:
+        """The inside of the picture tower.
+
+        Raises:
+            CheckpointError: the tower does not allow it.
+        """
+        return self._towers.inner(self.name)
 
     def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """Embed pixels that are already normalised.
@@ -156,7 +180,7 @@ class ClipEncoder:
         # All are read before the first is embedded: a text that is too long should be refused at once.
         tokens = [self._tokens(texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS)]
         with torch.inference_mode():
-            return _unit([self._towers.texts(chunk) for chunk in tokens])
+            return _joined([self._towers.texts(chunk) for chunk in tokens])
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model has no token for; always empty for models with subword vocabularies."""
@@ -186,21 +210,21 @@ class ClipEncoder:
         planes -= (self.mean / self.std)[:, None, None]
         return planes
 
-    def _embed(self, chunks: Iterable[np.ndarray]) -> np.ndarray:
+    def _embed(self, chunks: Iterable[np.ndarray], unit: bool = True) -> np.ndarray:
         with torch.inference_mode():
             pixels = (torch.from_numpy(chunk).to(self._device, self._dtype) for chunk in chunks)
-            return _unit([self._towers.pictures(one) for one in pixels])
+            return _joined([self._towers.pictures(one) for one in pixels], unit)
 
 
 def _chunks(pictures: np.ndarray) -> Iterator[np.ndarray]:
     return (pictures[start : start + _CHUNK] for start in range(0, len(pictures), _CHUNK))
 
 
-def _unit(embedded: Sequence[Tensor]) -> np.ndarray:
+def _joined(embedded: Sequence[Tensor], unit: bool = True) -> np.ndarray:
     if not embedded:
         return np.zeros((0, 0), np.float32)
     joined = torch.cat(list(embedded)).float()
-    return np.asarray(nn.functional.normalize(joined, dim=-1).cpu().numpy())
+    return np.asarray((nn.functional.normalize(joined, dim=-1) if unit else joined).cpu().numpy())
 
 
 def load_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> ClipEncoder:

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fovea.networks.region_attention import Attended, attend_inside
+
 
 @dataclass(frozen=True)
 class ClipResnetConfig:
@@ -130,12 +132,32 @@ class AttentionPool(nn.Module):
         values = self.v_proj(tokens)
 
         def split(t: Tensor) -> Tensor:
-            return t.view(batch, -1, self.heads, channels // self.heads).transpose(1, 2)
+            return t.unflatten(2, (self.heads, channels // self.heads)).transpose(1, 2)
 
         pooled = F.scaled_dot_product_attention(
             split(self.q_proj(tokens[:, :1])), split(self.k_proj(tokens)), split(values)
         )
         return self.c_proj(pooled.transpose(1, 2).reshape(batch, channels)), self.c_proj(values[:, 1:])
+
+    def pool_inside(self, x: Tensor, inside: Tensor) -> Tensor:
+        """Pool parts of one feature map.
+
+        Args:
+            x: ``(1, C, h, w)`` features of the last stage.
+            inside: ``(R, h * w)`` bool, the places of each part.
+
+        Returns:
+            ``(R, output_dim)``. The query is the mean of the places inside, and only these and it are seen; a part that
+            is everything gets the embedding of the whole.
+        """
+        places, weights = x[0].flatten(1).T, inside.to(x.dtype)
+        own = weights @ places / weights.sum(1, keepdim=True).clamp(min=1) + self.positional_embedding[0]
+        places = places + self.positional_embedding[1:]
+        tokens = Attended(
+            self.q_proj(own), self.k_proj(own), self.v_proj(own), self.k_proj(places), self.v_proj(places)
+        )
+        pooled: Tensor = self.c_proj(attend_inside(tokens, inside, self.heads))
+        return pooled
 
 
 class ModifiedResnet(nn.Module):

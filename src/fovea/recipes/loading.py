@@ -14,7 +14,9 @@ from fovea.marks.styles import MarkOptions
 from fovea.proposers.finder import RegionFinder
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.fgvp import FGVP_RECIPES
+from fovea.recipes.iterprime import ITERPRIME_RECIPES
 from fovea.recipes.recipe import Recipe, combine
+from fovea.recipes.scorers import build_scorer
 from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from fovea.rules.subtraction import Bank
 
 #: Every recipe by name.
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in FGVP_RECIPES}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FGVP_RECIPES, *ITERPRIME_RECIPES)}
 
 
 def resolve_recipe(name: str) -> Recipe:
@@ -81,7 +83,8 @@ def load(
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         options: how marks look; as the recipe says by default.
         relations: the dialect of recipes that apply relations: ``extended`` or ``reclip``.
-        parser: what reads expressions for them: ``built-in``, ``spacy``, ``spacy:MODEL``, or a JSON file of parses.
+        parser: what reads expressions for them, and for noun phrases: ``built-in``, ``spacy``, ``spacy:MODEL``, or a
+            JSON file of parses.
         rendering: ``direct`` marks at the model's input size; ``parity`` as the released programs do.
         bank: expressions for recipes that subtract.
         template: sentence around expressions, with ``{}`` in their place; the recipe's by default.
@@ -102,16 +105,16 @@ def load(
         raise ExpressionError(
             f"the recipe {chosen.name!r} subtracts a bank of expressions", "give one with --bank FILE"
         )
+    if chosen.scorer != "marked-clip" and rendering != "direct":
+        raise ExpressionError(f"the recipe {chosen.name!r} draws no marks", "leave the rendering out")
     opened = models if isinstance(models, Models) else Models(models, device=device, dtype=dtype)
     scored = len(chosen.styles) * len(opened.sources.clips)
     rules = resolve_relations(relations, parser, scored) if chosen.relations else None
 
     from fovea.grounder import Grounder
-    from fovea.scorers.marked_clip import MarkedClip
     from fovea.scorers.rendering import resolve_rendering
 
     shown = resolve_rendering(rendering, options or chosen.options, chosen.native)
-    used = bank if chosen.subtraction else None
-    scorer = MarkedClip(opened.clips, chosen.styles, sentence, shown, used)
+    scorer = build_scorer(chosen, opened, sentence, shown, parser, bank if chosen.subtraction else None)
     finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources))
     return Grounder(chosen.name, opened.name, scorer, finder, cache, rules)

@@ -25,7 +25,9 @@ class Recipe:
         options: how marks look.
         native: styles that the released program draws at the picture's own resolution; they count in parity only.
         reported: accuracy in percent that the paper states, by split and proposals (``recipes.reported``), with the
-            CLIPs that it names.
+            CLIPs that it names; another measure than accuracy stands behind the split, such as ``refcoco-val mIoU``.
+        scorer: what fills the matrix: ``marked-clip`` from the styles, or one that needs none (see
+            :mod:`fovea.recipes.scorers`).
     """
 
     name: str
@@ -38,11 +40,12 @@ class Recipe:
     options: MarkOptions = field(default_factory=MarkOptions)
     native: tuple[MarkStyle, ...] = (parse_style("P"),)
     reported: Mapping[Setting, float] = field(default_factory=dict)
+    scorer: str = "marked-clip"
 
     @property
     def parts(self) -> str:
-        """The recipe as its parts, such as ``P+D4+R``."""
-        codes = [style.code for style in self.styles]
+        """The recipe as its parts, such as ``P+D4+R``; without visual prompts, its scorer."""
+        codes = [style.code for style in self.styles] or [self.scorer]
         return "+".join([*codes, *("R" * self.relations), *("S" * self.subtraction)])
 
 

@@ -6,7 +6,7 @@ the logits, temperature times cosine, are summed over styles and CLIPs (specs/fg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.rules.subtraction import Bank
 from fovea.scorers import Evidence
+from fovea.scorers.cached import embed_regions, encode_texts, unknown_words_note
 from fovea.scorers.rendering import DirectRendering, Rendering
 
 # Marked pictures that are drawn and embedded together.
@@ -101,7 +102,7 @@ class MarkedClip:
         logits = sum(
             style_logits(
                 [self._embed(encoder, style, picture, regions, cache) for style in self.styles],
-                self._encode_texts(encoder, sentences, cache) - self._bank_mean(encoder, cache),
+                encode_texts(encoder, sentences, cache) - self._bank_mean(encoder, cache),
                 encoder.logit_scale,
             )
             for encoder in self.encoders
@@ -116,7 +117,7 @@ class MarkedClip:
         texts = self.bank.texts
 
         def compute() -> np.ndarray:
-            return self._encode_texts(encoder, [fill(self.template, text) for text in texts], cache).mean(axis=0)
+            return encode_texts(encoder, [fill(self.template, text) for text in texts], cache).mean(axis=0)
 
         return cache.get_or_compute(("bank", encoder.key, self.template, self.bank), compute)
 
@@ -125,31 +126,12 @@ class MarkedClip:
     ) -> np.ndarray:
         """``(R, D)`` embeddings of the marked picture; every region is embedded once, whatever it is asked with."""
 
-        def compute(missing: list[int]) -> list[np.ndarray]:
-            rows: list[np.ndarray] = []
-            # Marked pictures are large: only some exist at a time.
-            for start in range(0, len(missing), _AT_ONCE):
-                some = regions.select(missing[start : start + _AT_ONCE])
-                rows += map(np.array, self.rendering.embed(encoder, picture, some, style, cache))
-            return rows
+        def embed(some: Regions) -> np.ndarray:
+            return self.rendering.embed(encoder, picture, some, style, cache)
 
-        # Masks belong to the key only where they are seen: a box may get its mask later.
-        outlines: Iterable[bytes] = [b""] * len(regions)
-        if style.needs_masks and regions.masks is not None:
-            outlines = [mask["counts"] for mask in regions.masks]
         shared = ("marked", encoder.key, style, self.rendering.key, picture.key)
-        keys = [(*shared, box.tobytes(), outline) for box, outline in zip(regions.boxes, outlines, strict=True)]
-        return np.stack(cache.get_or_compute_many(keys, compute))
-
-    @staticmethod
-    def _encode_texts(encoder: ClipEncoder, sentences: Sequence[str], cache: FeatureCache) -> np.ndarray:
-        """``(T, D)``; every sentence is encoded once, new ones together."""
-
-        def compute(missing: list[int]) -> list[np.ndarray]:
-            # A row of its own: a view would keep the whole batch alive.
-            return [np.array(row) for row in encoder.encode_texts([sentences[i] for i in missing])]
-
-        return np.stack(cache.get_or_compute_many([("text", encoder.key, one) for one in sentences], compute))
+        # Marked pictures are large: only some exist at a time.
+        return embed_regions(regions, shared, style.needs_masks, embed, cache, _AT_ONCE)
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """Every style as the first CLIP saw it."""
@@ -158,8 +140,4 @@ class MarkedClip:
 
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""
-        sentence = fill(self.template, text)
-        unknown = dict.fromkeys(word for encoder in self.encoders for word in encoder.unknown_words(sentence))
-        if not unknown:
-            return ()
-        return (f"the embedded models do not know {', '.join(map(repr, unknown))} and guess from the other words",)
+        return unknown_words_note(self.encoders, fill(self.template, text))
