@@ -250,7 +250,9 @@ def load_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch.float
 
 
 def _load_resnet(files: ResnetFiles, device: str, dtype: torch.dtype) -> ClipEncoder:
+    # Convolutions take half the time on colours and channels side by side.
     model = load_clip_resnet(files).to(device, dtype)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ClipEncoder(
         model,
         _ResnetTowers(model),

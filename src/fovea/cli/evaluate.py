@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fovea.cli.options import (
+    AggregateOption,
     BankOption,
     CropLayersOption,
     DeviceOption,
@@ -127,6 +128,7 @@ def run(
     parser: ParserOption = "built-in",
     rendering: RenderingOption = "direct",
     bank: BankOption = None,
+    aggregate: AggregateOption = "sum",
     template: TemplateOption = None,
     points_per_side: PointsPerSideOption = None,
     max_overlap: MaxOverlapOption = None,
@@ -148,7 +150,8 @@ def run(
 
     experiment = Experiment(
         on if benchmark == "table" else benchmark, Source(data, split, kind, limit, seed, names), recipe, models,
-        device, dtype, proposals, known_assignment(assignment), relations, parser, rendering, bank, template,
+        device, dtype, proposals, known_assignment(assignment), relations, parser, rendering, bank,
+        aggregate, template,
         grid={
             "points_per_side": points_per_side, "max_overlap": max_overlap, "crop_layers": crop_layers,
             "mask_filter": MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),

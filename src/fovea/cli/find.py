@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fovea.cli.options import (
+    AggregateOption,
     BankOption,
     CropLayersOption,
     DeviceOption,
@@ -60,6 +61,7 @@ def run(
     parser: ParserOption = "built-in",
     rendering: RenderingOption = "direct",
     bank: BankOption = None,
+    aggregate: AggregateOption = "sum",
     template: TemplateOption = None,
     points_per_side: PointsPerSideOption = None,
     max_overlap: MaxOverlapOption = None,
@@ -85,7 +87,7 @@ def run(
     opened_models = Models(models, device=device, dtype=dtype)
     grounder = load(
         recipe, opened_models, relations=relations, parser=parser, rendering=rendering,
-        bank=None if bank is None else read_bank(bank), template=template,
+        bank=None if bank is None else read_bank(bank), aggregate=aggregate, template=template,
         grid=resolve_grid(
             opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,
             mask_filter=MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),

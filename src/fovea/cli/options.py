@@ -20,7 +20,9 @@ ModelsOption = Annotated[
 ]
 RelationsOption = Annotated[
     str,
-    typer.Option("--relations", metavar="NAME", help="How recipes with R read places: extended, reclip or head."),
+    typer.Option(
+        "--relations", metavar="NAME", help="How recipes with R read places: extended, reclip, reclip-sigmoid or head."
+    ),
 ]
 ParserOption = Annotated[
     str,
@@ -40,6 +42,9 @@ BankOption = Annotated[
         help="Expressions that recipes with S subtract, one per line.",
         show_default=False,
     ),
+]
+AggregateOption = Annotated[
+    str, typer.Option("--aggregate", help="How the scores of several visual prompts become one: sum or max.")
 ]
 TemplateOption = Annotated[
     str | None,

@@ -32,6 +32,7 @@ class Experiment:
         assignment: see :func:`fovea.evaluation.grounding.evaluate_grounding`.
         relations, parser, rendering: as :func:`fovea.load` takes them.
         bank: file of expressions to subtract; the data's own by default, as the released program does.
+        aggregate: as :func:`fovea.load` takes it.
         template: sentence around expressions; that of the data, or else of the recipe, by default.
         grid: settings of SAM's grid that differ from the models' own.
     """
@@ -48,6 +49,7 @@ class Experiment:
     parser: str = "built-in"
     rendering: str = "direct"
     bank: Path | None = None
+    aggregate: str = "sum"
     template: str | None = None
     grid: Mapping[str, Any] = field(default_factory=dict)
 
@@ -81,7 +83,7 @@ class Experiment:
         """
         return load(
             self.recipe, models, relations=self.relations, parser=self.parser, rendering=self.rendering, bank=bank,
-            template=self._template(benchmark), grid=resolve_grid(models.sources, **self.grid), cache=cache,
+            aggregate=self.aggregate, template=self._template(benchmark), grid=resolve_grid(models.sources, **self.grid), cache=cache,
         )  # fmt: skip
 
     def _template(self, benchmark: Benchmark) -> str:
@@ -90,7 +92,7 @@ class Experiment:
     def header(self, benchmark: Benchmark, grounder: Grounder) -> dict[str, str]:
         """What the results depend on beside the recipe, the models' name and the proposals: for files of results."""
         about = {"benchmark": benchmark.name, "data": benchmark.origin, "dtype": self.dtype}
-        about |= {"rendering": self.rendering, "template": self._template(benchmark)}
+        about |= {"rendering": self.rendering, "aggregate": self.aggregate, "template": self._template(benchmark)}
         about["relations"] = "none" if grounder.relations is None else grounder.relations.name
         if self.chosen.subtraction:
             about["bank"] = "of the data" if self.bank is None else str(self.bank)

@@ -16,7 +16,6 @@ from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.fgvp import FGVP_RECIPES
 from fovea.recipes.iterprime import ITERPRIME_RECIPES
 from fovea.recipes.recipe import Recipe, combine
-from fovea.recipes.scorers import build_scorer
 from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
@@ -69,6 +68,7 @@ def load(
     parser: str = "built-in",
     rendering: str = "direct",
     bank: Bank | None = None,
+    aggregate: str = "sum",
     template: str | None = None,
     grid: GridSettings | None = None,
     cache: FeatureCache | None = None,
@@ -82,11 +82,13 @@ def load(
         device: a torch device; ``auto`` takes a GPU where there is one.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         options: how marks look; as the recipe says by default.
-        relations: the dialect of recipes that apply relations: ``extended`` or ``reclip``.
+        relations: the dialect of recipes that apply relations: ``extended``, ``reclip``, ``reclip-sigmoid`` or
+            ``head``.
         parser: what reads expressions for them, and for noun phrases: ``built-in``, ``spacy``, ``spacy:MODEL``, or a
             JSON file of parses.
         rendering: ``direct`` marks at the model's input size; ``parity`` as the released programs do.
         bank: expressions for recipes that subtract.
+        aggregate: how the scores of several visual prompts become one: ``sum`` or ``max``.
         template: sentence around expressions, with ``{}`` in their place; the recipe's by default.
         grid: how pictures are searched where no regions are given; as :func:`resolve_grid` says by default.
         cache: of features, which several grounders may share; a new one by default.
@@ -95,7 +97,7 @@ def load(
         A grounder; the segmenter is loaded when it is first needed.
 
     Raises:
-        ExpressionError: there is no such recipe, dialect, parser or rendering, a recipe lacks its bank, or a template
+        ExpressionError: there is no such recipe, dialect, parser, rendering or aggregate, a recipe lacks its bank, or a template
             has no place for the expression.
         CheckpointError: a model cannot be found or loaded.
     """
@@ -105,16 +107,22 @@ def load(
         raise ExpressionError(
             f"the recipe {chosen.name!r} subtracts a bank of expressions", "give one with --bank FILE"
         )
-    if chosen.scorer != "marked-clip" and rendering != "direct":
-        raise ExpressionError(f"the recipe {chosen.name!r} draws no marks", "leave the rendering out")
+    if chosen.scorer != "marked-clip" and (rendering, aggregate) != ("direct", "sum"):
+        raise ExpressionError(f"the recipe {chosen.name!r} draws no marks", "leave rendering and aggregate out")
     opened = models if isinstance(models, Models) else Models(models, device=device, dtype=dtype)
-    scored = len(chosen.styles) * len(opened.sources.clips)
-    rules = resolve_relations(relations, parser, scored) if chosen.relations else None
 
     from fovea.grounder import Grounder
+    from fovea.recipes.scorers import Marking, build_scorer
+    from fovea.scorers.marked_clip import known_aggregate
     from fovea.scorers.rendering import resolve_rendering
 
-    shown = resolve_rendering(rendering, options or chosen.options, chosen.native)
-    scorer = build_scorer(chosen, opened, sentence, shown, parser, bank if chosen.subtraction else None)
+    marking = Marking(
+        resolve_rendering(rendering, options or chosen.options, chosen.native),
+        bank if chosen.subtraction else None,
+        known_aggregate(aggregate),
+    )
+    scored = (len(chosen.styles) if aggregate == "sum" else 1) * len(opened.sources.clips)
+    rules = resolve_relations(relations, parser, scored) if chosen.relations else None
+    scorer = build_scorer(chosen, opened, sentence, parser, marking)
     finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources))
     return Grounder(chosen.name, opened.name, scorer, finder, cache, rules)

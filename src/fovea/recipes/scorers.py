@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fovea.errors import ExpressionError
@@ -12,21 +13,34 @@ if TYPE_CHECKING:
     from fovea.backbones.models import Models
     from fovea.rules.subtraction import Bank
     from fovea.scorers import Scorer
+    from fovea.scorers.marked_clip import Aggregate
     from fovea.scorers.rendering import Rendering
 
 
-def build_scorer(
-    recipe: Recipe, models: Models, template: str, rendering: Rendering, parser: str, bank: Bank | None
-) -> Scorer:
+@dataclass(frozen=True)
+class Marking:
+    """What marks are made with, where the scorer draws any.
+
+    Attributes:
+        rendering: how they are drawn.
+        bank: expressions to subtract, or None.
+        aggregate: how the scores of several visual prompts become one.
+    """
+
+    rendering: Rendering
+    bank: Bank | None
+    aggregate: Aggregate
+
+
+def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, marking: Marking) -> Scorer:
     """The scorer that a recipe names.
 
     Args:
         recipe: what to build.
         models: to build it from; only those that it needs are loaded.
         template: sentence around expressions.
-        rendering: how marks are drawn, where the scorer draws any.
         parser: what reads expressions, where the scorer reads any.
-        bank: expressions to subtract, or None.
+        marking: what marks are made with, where the scorer draws any.
 
     Raises:
         ExpressionError: there is no such scorer.
@@ -35,7 +49,7 @@ def build_scorer(
     if recipe.scorer == "marked-clip":
         from fovea.scorers.marked_clip import MarkedClip
 
-        return MarkedClip(models.clips, recipe.styles, template, rendering, bank)
+        return MarkedClip(models.clips, recipe.styles, template, marking.rendering, marking.bank, marking.aggregate)
     if recipe.scorer == "gl-clip":
         from fovea.scorers.gl_clip import GlobalLocal
         from fovea.scorers.masked_features import MaskedClip, SentenceAndPhrase

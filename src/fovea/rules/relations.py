@@ -75,7 +75,7 @@ class ReclipRelations:
 
     def __init__(self, parser: Parser, rules: ReclipRules | None = None, softness: Softness | None = None) -> None:
         self.parser, self.rules, self.softness = parser, rules or ReclipRules(), softness or Softness()
-        self.name = f"reclip, parser {parser.name}"
+        self.name = f"reclip{'-sigmoid' * self.softness.sigmoid}, parser {parser.name}"
 
     def share(self, expression: str, boxes: np.ndarray, size: tuple[int, int], logits: Logits) -> np.ndarray:
         """See :class:`Relations`."""
@@ -112,7 +112,7 @@ def resolve_relations(dialect: str, parser: str, summed: int) -> Relations:
     """A dialect by name.
 
     Args:
-        dialect: ``extended``, ``reclip`` or ``head``.
+        dialect: ``extended``, ``reclip``, ``reclip-sigmoid`` or ``head``.
         parser: as :func:`fovea.language.parsers.resolve_parser` takes it.
         summed: how many visual prompts and CLIPs a logit sums.
 
@@ -123,9 +123,13 @@ def resolve_relations(dialect: str, parser: str, summed: int) -> Relations:
         return ExtendedRelations(resolve_parser(parser), summed)
     if dialect == "reclip":
         return ReclipRelations(resolve_parser(parser))
+    if dialect == "reclip-sigmoid":
+        return ReclipRelations(resolve_parser(parser), softness=Softness(sigmoid=True))
     if dialect == "head":
         return HeadPhrase(resolve_parser(parser))
-    raise ExpressionError(f"there is no dialect of relations called {dialect!r}", "known are extended, reclip and head")
+    raise ExpressionError(
+        f"there is no dialect of relations called {dialect!r}", "known are extended, reclip, reclip-sigmoid and head"
+    )
 
 
 def texts_of(relations: Relations, expression: str) -> list[str]:

@@ -7,13 +7,14 @@ the logits, temperature times cosine, are summed over styles and CLIPs (specs/fg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from fovea.answers import ScoreMatrix
 from fovea.backbones.clip import ClipEncoder
 from fovea.cache import FeatureCache
+from fovea.errors import ExpressionError
 from fovea.language.templates import fill
 from fovea.marks import MarkStyle
 from fovea.pictures import Picture
@@ -29,6 +30,18 @@ _AT_ONCE = 64
 
 #: How the scores of several styles become one.
 Aggregate = Literal["sum", "max"]
+
+
+def known_aggregate(name: str) -> Aggregate:
+    """An aggregate by name.
+
+    Raises:
+        ExpressionError: there is no such aggregate.
+    """
+    for known in get_args(Aggregate):
+        if name == known:
+            return known
+    raise ExpressionError(f"there is no aggregate called {name!r}", f"known are {', '.join(get_args(Aggregate))}")
 
 
 def style_logits(embeddings: Sequence[np.ndarray], texts: np.ndarray, scale: float) -> np.ndarray:
@@ -80,11 +93,12 @@ class MarkedClip:
 
     @property
     def temperature(self) -> float:
-        """What a cosine of 1 counts: temperatures summed over visual prompts and CLIPs.
+        """What a cosine of 1 counts: temperatures summed over CLIPs, and over visual prompts where these are summed.
 
         Divided by it, logits are mean cosines, in which each CLIP weighs as its temperature does.
         """
-        return len(self.styles) * sum(encoder.logit_scale for encoder in self.encoders)
+        summed = len(self.styles) if self.aggregate == "sum" else 1
+        return summed * sum(encoder.logit_scale for encoder in self.encoders)
 
     def score(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
         """Logits of every region and text.
