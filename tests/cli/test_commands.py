@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from PIL import Image
 from fovea.backbones.sources import MINIS
 from fovea.cli import doctor, evaluate, mark, scenes
 from fovea.errors import DataError
+from fovea.evaluation.benchmarks import Benchmark
 from fovea.evaluation.examples import Example
+from fovea.evaluation.experiment import Experiment
 from fovea.marks import MarkStyle
 from fovea.marks.direct import Canvas
 from fovea.regions import Regions
@@ -263,19 +266,25 @@ def test_all_data_is_measured_without_a_limit(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr("fovea.evaluation.benchmarks.read_examples", read)
     for given in ({}, {"limit": 7}):
         with pytest.raises(DataError, match="seen"):
-            evaluate.run("scenes", folder, **given)
+            evaluate.run("scenes", data=folder, **given)
     assert limits == [None, 7]
 
 
 def test_weights_belong_to_an_experiment(tmp_path: Path) -> None:
     for name in ("clip", "sam"):
         shutil.copytree(MINIS / {"clip": "mini-clip", "sam": "mini-sam"}[name], tmp_path / name)
-    known = [evaluate._weights(str(tmp_path), proposals) for proposals in ("ground-truth", "grid")]
+
+    def weights(proposals: str) -> str:
+        wanted = Experiment(models=str(tmp_path), proposals=proposals, recipe="P")
+        benchmark = Benchmark("scenes", (), "")
+        return wanted.header(benchmark, SimpleNamespace(relations=None))["weights"]  # type: ignore[arg-type]
+
+    known = [weights(proposals) for proposals in ("ground-truth", "grid")]
     (tmp_path / "sam" / "model.safetensors").write_bytes(b"other")
-    assert evaluate._weights(str(tmp_path), "ground-truth") == known[0]
-    assert evaluate._weights(str(tmp_path), "grid") != known[1]
+    assert weights("ground-truth") == known[0]
+    assert weights("grid") != known[1]
     (tmp_path / "clip" / "model.safetensors").write_bytes(b"other")
-    assert evaluate._weights(str(tmp_path), "ground-truth") != known[0]
+    assert weights("ground-truth") != known[0]
 
 
 def test_train_shows_its_settings() -> None:
