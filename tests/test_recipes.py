@@ -202,3 +202,24 @@ def test_a_sam_is_no_clip_and_the_other_way_round(directory: Path) -> None:
         load_clip(str(directory / "sam"))
     with pytest.raises(CheckpointError):
         load_sam(str(directory / "clip"))
+
+
+def test_the_best_of_several_visual_prompts_may_count(directory: Path) -> None:
+    single = [fovea.load(style, str(directory), device="cpu") for style in ("P", "C1")]
+    logits = [one.ground(PICTURE, "car", boxes=BOXES).matrix.values for one in single]
+    best = fovea.load("P+C1", str(directory), device="cpu", aggregate="max")
+    np.testing.assert_allclose(
+        best.ground(PICTURE, "car", boxes=BOXES).matrix.values, np.max(logits, axis=0), atol=1e-4
+    )
+    assert best.scorer.temperature == pytest.approx(single[0].scorer.temperature)
+    with pytest.raises(ExpressionError, match="no aggregate called 'mean'; known are sum, max"):
+        fovea.load("P+C1", str(directory), device="cpu", aggregate="mean")
+
+
+def test_sigmoid_shares_are_a_dialect(directory: Path) -> None:
+    """Settings that mean nothing to a recipe are refused, not ignored."""
+    soft = fovea.load("fgvp", str(directory), device="cpu", relations="reclip-sigmoid")
+    answer = soft.find(PICTURE, "the car left of the dog", boxes=BOXES)[0]
+    assert answer.provenance.relations.startswith("reclip-sigmoid, parser ")
+    with pytest.raises(ExpressionError, match="draws no marks"):
+        fovea.load("region-token", str(directory), device="cpu", rendering="parity")

@@ -83,7 +83,8 @@ class Experiment:
         """
         return load(
             self.recipe, models, relations=self.relations, parser=self.parser, rendering=self.rendering, bank=bank,
-            aggregate=self.aggregate, template=self._template(benchmark), grid=resolve_grid(models.sources, **self.grid), cache=cache,
+            aggregate=self.aggregate, template=self._template(benchmark),
+            grid=resolve_grid(models.sources, **self.grid), cache=cache,
         )  # fmt: skip
 
     def _template(self, benchmark: Benchmark) -> str:

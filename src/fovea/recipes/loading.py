@@ -97,8 +97,8 @@ def load(
         A grounder; the segmenter is loaded when it is first needed.
 
     Raises:
-        ExpressionError: there is no such recipe, dialect, parser, rendering or aggregate, a recipe lacks its bank, or a template
-            has no place for the expression.
+        ExpressionError: there is no such recipe, dialect, parser, rendering or aggregate, a recipe lacks its bank, or a
+            template has no place for the expression.
         CheckpointError: a model cannot be found or loaded.
     """
     chosen = resolve_recipe(recipe)
