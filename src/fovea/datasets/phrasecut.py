@@ -6,9 +6,9 @@ lie in ``images``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -17,39 +17,13 @@ from fovea.datasets.pictures_on_disk import find_picture, picture_size
 from fovea.datasets.refcoco import boxes_from_xywh
 from fovea.datasets.subsets import is_unseen
 from fovea.errors import DataError
-from fovea.evaluation.examples import Example, Query
+from fovea.evaluation.examples import Example, LazyExamples, Query
 from fovea.proposers.given import read_json
 from fovea.regions import Regions, Rle, encode_masks, mask_bounds
 
 _SIZES = "image_data_split3000.json"
 _FOLDERS = ("images", ".")
 _ERRORS = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
-
-
-class _PhraseCut(Sequence[Example]):
-    """Pictures of a split; masks are drawn when a picture is asked for."""
-
-    def __init__(self, root: Path, tasks: dict[int, list[dict[str, Any]]], sizes: dict[int, tuple[int, int]]) -> None:
-        self.root, self.tasks, self.sizes = root, tasks, sizes
-        self.ids = tuple(tasks)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        image = self.ids[index]
-        try:
-            truth = _truth(self.tasks[image], self.sizes[image])
-        except _ERRORS as error:
-            raise DataError(f"the polygons of picture {image} are broken: {error!r}", "get the file again") from error
-        queries = tuple(_query(task, place) for place, task in enumerate(self.tasks[image]))
-        return Example(str(image), find_picture(self.root, f"{image}.jpg", _FOLDERS), truth, queries)
 
 
 def _query(task: dict[str, Any], place: int) -> Query:
@@ -101,7 +75,7 @@ def draw_union(polygons: Iterable[Any], size: tuple[int, int]) -> np.ndarray:
     return np.asarray(canvas) > 0
 
 
-def read_phrasecut(root: Path, split: str, limit: int | None = None) -> Sequence[Example]:
+def read_phrasecut(root: Path, split: str, limit: int | None = None) -> LazyExamples:
     """Read a split.
 
     Args:
@@ -136,7 +110,22 @@ def read_phrasecut(root: Path, split: str, limit: int | None = None) -> Sequence
         raise DataError(f"{root / _SIZES} is broken: {error!r}", "get the file from its publisher again") from error
     if lacking is not None:
         raise DataError(f"{root / _SIZES} does not have the size of picture {lacking}", "is it PhraseCut's own file?")
-    return _PhraseCut(root, tasks, sizes)
+    ids = tuple(tasks)
+
+    def make(index: int) -> Example:
+        return _example(root, ids[index], tasks[ids[index]], sizes[ids[index]])
+
+    return LazyExamples(len(ids), make, f"phrasecut {path.stem}")
+
+
+def _example(root: Path, image: int, tasks: list[dict[str, Any]], size: tuple[int, int]) -> Example:
+    """One picture; its masks are drawn here."""
+    try:
+        truth = _truth(tasks, size)
+    except _ERRORS as error:
+        raise DataError(f"the polygons of picture {image} are broken: {error!r}", "get the file again") from error
+    queries = tuple(_query(task, place) for place, task in enumerate(tasks))
+    return Example(str(image), find_picture(root, f"{image}.jpg", _FOLDERS), truth, queries)
 
 
 def _checked(task: Any) -> dict[str, Any]:

@@ -6,10 +6,9 @@ the annotated regions in COCO's form.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from fovea.datasets.plain_pickle import load_plain_pickle
 from fovea.datasets.refcoco import boxes_from_xywh
 from fovea.datasets.subsets import POSITION_TESTS, PositionTest
 from fovea.errors import DataError, RegionError
-from fovea.evaluation.examples import Example, Query
+from fovea.evaluation.examples import Example, LazyExamples, Query
 from fovea.proposers.given import mask_from_coco, read_json
 from fovea.regions import Regions
 
@@ -41,8 +40,8 @@ class _Reference:
     sentences: tuple[str, ...]
 
 
-class _Refer(Sequence[Example]):
-    """Pictures of a split; masks are drawn when a picture is asked for."""
+class _Refer:
+    """What a split holds by picture; masks are drawn when a picture is asked for."""
 
     def __init__(self, root: Path, position: PositionTest) -> None:
         self.root, self.position = root, position
@@ -50,16 +49,7 @@ class _Refer(Sequence[Example]):
         self.annotations: dict[int, list[dict[str, Any]]] = {}
         self.references: dict[int, list[_Reference]] = {}
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def example(self, index: int) -> Example:
         image = self.images[index]
         try:
             return self._example(image)
@@ -99,7 +89,7 @@ def read_refer(
     *,
     position: PositionTest = "words",
     limit: int | None = None,
-) -> Sequence[Example]:
+) -> LazyExamples:
     """Read a split.
 
     Args:
@@ -138,7 +128,7 @@ def read_refer(
         _take_instances(examples, read_json(directory / "instances.json"))
     except _ERRORS as error:
         raise DataError(f"{directory / 'instances.json'} is broken: {error!r}", "use REFER's file") from error
-    return examples
+    return LazyExamples(len(examples.images), examples.example, f"{dataset} {path.name} {split}, position {position}")
 
 
 def _expressions_file(root: Path, dataset: str, split_by: str | None) -> tuple[Path, Path]:
