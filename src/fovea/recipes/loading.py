@@ -18,6 +18,7 @@ from fovea.rules.relations import resolve_relations
 if TYPE_CHECKING:
     import torch
 
+    from fovea.backbones.captioner import Captioner
     from fovea.backbones.sam import SamSegmenter
     from fovea.grounder import Grounder
     from fovea.rules.subtraction import Bank
@@ -118,8 +119,14 @@ def load(
 
         return load_sam(sources.sam, place, precision)
 
+    def load_captions() -> Captioner:
+        from fovea.backbones.captioner import load_captioner
+
+        return load_captioner(sources.captioner, place, precision)
+
     encoders = [load_clip(source, place, precision) for source in sources.clips]
-    scorer = build_scorer(chosen, encoders, shown, parser, bank if chosen.subtraction else None)
+    used = bank if chosen.subtraction else None
+    scorer = build_scorer(chosen, encoders, shown, parser, used, load_captions)
     grid = MINI_GRID if sources.embedded else GridSettings()
     return Grounder(chosen.name, sources.name, scorer, load_segmenter, grid, FeatureCache(cache_bytes), rules)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fovea.errors import ExpressionError
+from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.parsers import resolve_parser
 from fovea.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
+    from fovea.backbones.captioner import Captioner
     from fovea.backbones.clip import ClipEncoder
     from fovea.rules.subtraction import Bank
     from fovea.scorers import Scorer
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def build_scorer(
-    recipe: Recipe, encoders: Sequence[ClipEncoder], rendering: Rendering, parser: str, bank: Bank | None
+    recipe: Recipe,
+    encoders: Sequence[ClipEncoder],
+    rendering: Rendering,
+    parser: str,
+    bank: Bank | None,
+    load_captioner: Callable[[], Captioner],
 ) -> Scorer:
     """The scorer that a recipe names.
 
@@ -27,6 +33,7 @@ def build_scorer(
         rendering: how marks are drawn, where the scorer draws any.
         parser: what reads expressions, where the scorer reads any.
         bank: expressions to subtract, or None.
+        load_captioner: loads what writes captions, where the scorer reads any.
 
     Raises:
         ExpressionError: there is no such scorer.
@@ -50,4 +57,10 @@ def build_scorer(
         from fovea.scorers.car import Car, CarSettings
 
         return Car(encoders, CarSettings(recipe.template))
+    if recipe.scorer == "tas":
+        from fovea.scorers.tas import Tas
+
+        if len(encoders) != 1:
+            raise CheckpointError("the recipe 'tas' takes one CLIP", "name one, such as --models mini-vit")
+        return Tas(encoders[0], load_captioner(), resolve_parser(parser))
     raise ExpressionError(f"the recipe {recipe.name!r} names a scorer that is not there: {recipe.scorer!r}")
