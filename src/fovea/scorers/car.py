@@ -21,12 +21,11 @@ from fovea.backbones.inner import ActivationEncoder
 from fovea.cache import FeatureCache
 from fovea.heat.car import affinity, refine
 from fovea.language.templates import clean, fill
-from fovea.marks.direct import Canvas
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.scorers import Evidence
-from fovea.scorers.cached import encode_texts, unknown_words_note
+from fovea.scorers.cached import canvas_of, encode_texts, unknown_words_note
 
 #: What a text has to stand out from, in the released program.
 BACKGROUND = (
@@ -117,7 +116,7 @@ class Car:
         def compute(missing: list[int]) -> list[np.ndarray]:
             wanted = encode_texts(encoder, [fill(settings.template, texts[index]) for index in missing], cache)
             others = encode_texts(encoder, [fill(settings.template, word) for word in settings.background], cache)
-            found = activation(self._canvas(encoder, picture, cache).base, wanted, others)
+            found = activation(canvas_of(encoder, picture, MarkOptions(), cache).base, wanted, others)
             shared = affinity(found.attention)
             return [refine(one, shared, settings.hot) for one in found.maps]
 
@@ -146,18 +145,13 @@ class Car:
         self, encoder: ClipEncoder, picture: Picture, maps: Sequence[np.ndarray], cache: FeatureCache
     ) -> np.ndarray:
         """``(T, S, S, 3)`` uint8: the picture with a red ellipse around what is hot; as it is where nothing is."""
-        canvas = self._canvas(encoder, picture, cache)
+        canvas = canvas_of(encoder, picture, MarkOptions(), cache)
         hot = np.stack([enlarge(one, picture.size) > self.settings.inside for one in maps])
         shown = np.repeat(canvas.base[None], len(maps), axis=0)
         rows = np.flatnonzero(hot.any((1, 2)))
         if len(rows):
             shown[rows] = canvas.draw(Regions.from_masks(hot[rows]), _CIRCLE)
         return shown
-
-    @staticmethod
-    def _canvas(encoder: ClipEncoder, picture: Picture, cache: FeatureCache) -> Canvas:
-        size, options = (encoder.image_size, encoder.image_size), MarkOptions()
-        return cache.get_or_compute(("canvas", picture.key, size, options), lambda: Canvas(picture, size, options))
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """Regions are compared with heat, not shown: there is none of its own for each."""
