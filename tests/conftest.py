@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import SamConfig, SamModel
+from transformers import Blip2Config, Blip2ForConditionalGeneration, SamConfig, SamModel
 
 from fovea.backbones.sam import load_sam
 from fovea.networks.sam import Sam
+from fovea.training.vocabulary import build_tokenizer
 
 
 def _tiny_hugging_face_sam() -> SamModel:
@@ -58,3 +59,26 @@ def tiny_sam_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_sam(tiny_sam_directory: Path) -> Callable[[], Sam]:
     """Loads the small SAM; always the same one."""
     return lambda: load_sam(str(tiny_sam_directory))._model
+
+
+@pytest.fixture(scope="session")
+def tiny_captioner_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small BLIP-2 with random weights as transformers saves it. Not to be written to."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ids = {"bos_token_id": len(tokenizer) - 3, "eos_token_id": len(tokenizer) - 2, "pad_token_id": 0}
+    config = Blip2Config(
+        vision_config=tower | {"image_size": 32, "patch_size": 8},
+        qformer_config=tower | {"encoder_hidden_size": 16, "vocab_size": 8},
+        text_config=ids
+        | {"model_type": "opt", "hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        | {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "word_embed_proj_dim": 16},
+        num_query_tokens=3,
+        image_token_index=len(tokenizer) - 1,
+    )
+    path = tmp_path_factory.mktemp("tiny-captioner")
+    torch.manual_seed(0)
+    Blip2ForConditionalGeneration(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path

@@ -25,8 +25,10 @@ BOXES = [[2, 3, 30, 40], [30, 5, 60, 44], [10, 10, 50, 30]]
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory, tiny_sam_directory: Path) -> Path:
-    """Random weights in the layout of real checkpoints: ``clip/`` and ``sam/``."""
+def directory(
+    tmp_path_factory: pytest.TempPathFactory, tiny_sam_directory: Path, tiny_captioner_directory: Path
+) -> Path:
+    """Random weights in the layout of real checkpoints: ``clip/``, ``sam/`` and ``captioner/``."""
     path = tmp_path_factory.mktemp("models")
     tokenizer = build_tokenizer()
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -37,6 +39,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, tiny_sam_directory: Path
     CLIPModel(config).save_pretrained(path / "clip")
     tokenizer.save_pretrained(path / "clip")
     shutil.copytree(tiny_sam_directory, path / "sam")
+    shutil.copytree(tiny_captioner_directory, path / "captioner")
     return path
 
 

@@ -91,6 +91,16 @@ def test_long_texts_are_one_clear_error(directory: Path) -> None:
         load_clip(str(directory)).encode_texts(["a photo of the incomprehensibilities", "car " * 24, "dog"])
 
 
+def test_texts_that_no_user_wrote_are_shortened(directory: Path) -> None:
+    encoder = load_clip(str(directory))
+    assert encoder.shortened("the  red car ") == "the red car"
+    short = encoder.shortened("the " + "car " * 40)
+    assert short.startswith("the car car")
+    encoder.encode_texts([short])
+    with pytest.raises(ExpressionError):
+        encoder.encode_texts([short + " car"])
+
+
 def test_a_tokenizer_that_states_no_length(directory: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(directory, tmp_path / "copy")
     settings = json.loads((copy / "tokenizer_config.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ PICTURE = open_picture(SCENE.pixels)
 REGIONS = Regions.from_masks(SCENE.masks, boxes=SCENE.boxes)
 NAMES = sorted({thing.name for thing in SCENE.things} | {"piano", "zebra"})
 TEXTS = [f"the {name}" for name in NAMES]
-SETTINGS = CarSettings("a photo of {}", ("the grass", "the sky"))
+SETTINGS = CarSettings("a photo of {}", ("the grass", "the sky"), compete=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,14 @@ def test_heat_does_not_depend_on_the_other_texts(car: Car) -> None:
         alone = car.heat(activation, PICTURE, [text], FeatureCache())[0]
         np.testing.assert_allclose(alone, expected, atol=2e-3)
         assert expected.max() in (0, 1)
+
+
+def test_by_default_every_text_is_answered_on_its_own(car: Car) -> None:
+    calm = Car([car.activations[0].encoder], replace(SETTINGS, compete=False))
+    together = calm.score(PICTURE, REGIONS, TEXTS, FeatureCache()).values
+    for column, text in enumerate(TEXTS):
+        alone = calm.score(PICTURE, REGIONS, [text], FeatureCache()).values[:, 0]
+        np.testing.assert_allclose(alone, together[:, column], atol=1e-3)
 
 
 def test_a_text_alone_is_never_given_up(car: Car) -> None:

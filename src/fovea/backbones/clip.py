@@ -192,6 +192,13 @@ class ClipEncoder:
         spans = zip(encoding.ids, encoding.offsets, strict=True)
         return [text[start:end] for id_, (start, end) in spans if id_ == unknown]
 
+    def shortened(self, text: str) -> str:
+        """The longest beginning of a text, in whole words, that the model can read: for texts that no user wrote."""
+        words = text.split()
+        while len(words) > 1 and len(self._tokenizer(" ".join(words))["input_ids"]) > self.context_length:
+            words.pop()
+        return " ".join(words)
+
     def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Token ids of one chunk, padded to one length."""
         rows = self._tokenizer(list(texts), padding=self._padding, max_length=self.context_length)

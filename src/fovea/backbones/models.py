@@ -12,6 +12,7 @@ from fovea.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from fovea.backbones.captioner import Captioner
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.sam import SamSegmenter
 
@@ -57,6 +58,14 @@ class Models:
         from fovea.backbones.sam import load_sam
 
         return self._once(self.sources.sam, lambda: load_sam(self.sources.sam, self.device, self.dtype))
+
+    @property
+    def captioner(self) -> Captioner:
+        """What writes captions."""
+        from fovea.backbones.captioner import load_captioner
+
+        source = self.sources.captioner
+        return self._once(("captioner", source), lambda: load_captioner(source, self.device, self.dtype))
 
     def _once(self, source: Hashable, load: Callable[[], Any]) -> Any:
         with self._loading:

@@ -30,12 +30,14 @@ class ModelSources:
         clips: CLIP models, whose scores are summed.
         sam: the segmenter.
         embedded: whether they are the minis, which know scenes and not photographs.
+        captioner: a BLIP-2, for recipes that read captions.
     """
 
     name: str
     clips: tuple[str, ...]
     sam: str
     embedded: bool = False
+    captioner: str = "Salesforce/blip2-opt-2.7b"
 
 
 def _mini(name: str) -> str:
@@ -59,8 +61,8 @@ def resolve_models(models: str) -> ModelSources:
 
     Args:
         models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
-            models are summed, a SAM replaces the preset's. A directory may hold ``clip/`` and ``sam/``. What is not
-            named comes from ``photo-small``.
+            models are summed, a SAM replaces the preset's. A directory may hold ``clip/``, ``sam/`` and ``captioner/``.
+            What is not named comes from ``photo-small``.
 
     Raises:
         CheckpointError: nothing is named, or two segmenters.
@@ -85,6 +87,9 @@ def resolve_models(models: str) -> ModelSources:
     if len(sams) > 1:
         raise CheckpointError(f"{models!r} names more than one segmenter", "name one SAM")
     base = replace(PRESETS["photo-small"], name=models)
+    captioners = [item for item in items if (Path(item) / "captioner").is_dir()]
+    if captioners:
+        base = replace(base, captioner=str(Path(captioners[0]) / "captioner"))
     return replace(base, clips=tuple(clips) or base.clips, sam=sams[0] if sams else base.sam)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fovea.errors import ExpressionError
+from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.parsers import resolve_parser
 from fovea.recipes.recipe import Recipe
 
@@ -64,4 +64,10 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.car import Car, CarSettings
 
         return Car(models.clips, CarSettings(template))
+    if recipe.scorer == "tas":
+        from fovea.scorers.tas import Tas
+
+        if len(models.clips) != 1:
+            raise CheckpointError("the recipe 'tas' takes one CLIP", "name one, such as --models mini-vit")
+        return Tas(models.clips[0], models.captioner, resolve_parser(parser))
     raise ExpressionError(f"the recipe {recipe.name!r} names a scorer that is not there: {recipe.scorer!r}")

@@ -8,6 +8,9 @@ import numpy as np
 
 from fovea.backbones.clip import ClipEncoder
 from fovea.cache import FeatureCache
+from fovea.marks.direct import Canvas
+from fovea.marks.styles import MarkOptions
+from fovea.pictures import Picture
 from fovea.regions import Regions
 
 
@@ -54,6 +57,12 @@ def embed_regions(
         outlines = [mask["counts"] for mask in regions.masks]
     keys = [(*key, box.tobytes(), outline) for box, outline in zip(regions.boxes, outlines, strict=True)]
     return np.stack(cache.get_or_compute_many(keys, compute))
+
+
+def canvas_of(encoder: ClipEncoder, picture: Picture, options: MarkOptions, cache: FeatureCache) -> Canvas:
+    """The picture at the input size of a CLIP; every scorer that draws on it or looks at it shares it."""
+    size = (encoder.image_size, encoder.image_size)
+    return cache.get_or_compute(("canvas", picture.key, size, options), lambda: Canvas(picture, size, options))
 
 
 def unknown_words_note(encoders: Iterable[ClipEncoder], sentence: str) -> tuple[str, ...]:

@@ -21,12 +21,11 @@ from fovea.backbones.inner import ActivationEncoder
 from fovea.cache import FeatureCache
 from fovea.heat.car import affinity, refine
 from fovea.language.templates import clean, fill
-from fovea.marks.direct import Canvas
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.scorers import Evidence
-from fovea.scorers.cached import encode_texts, unknown_words_note
+from fovea.scorers.cached import canvas_of, encode_texts, unknown_words_note
 
 #: What a text has to stand out from, in the released program.
 BACKGROUND = (
@@ -49,21 +48,24 @@ class CarSettings:
         background: words that every text stands against in its heat map.
         hot: share of the greatest heat that gives heat to other places, 0..1.
         inside: refined heat above which a place is circled, 0..1.
-        recognised: share of a softmax over the texts that are left, above which a text is kept, 0..1.
+        compete: texts that are asked together compete, as in the paper, and those that a red circle does not confirm
+            are given up; by default each is answered on its own, as the released program does on RefCOCO.
+        recognised: share of a softmax over the texts that are left, above which a competing text is kept, 0..1.
     """
 
     template: str = "a clean origami {}."
     background: tuple[str, ...] = BACKGROUND
     hot: float = 0.5
     inside: float = 0.5
+    compete: bool = False
     recognised: float = 0.3
 
 
 class Car:
     """Scores regions by the heat of texts.
 
-    Texts that are asked together compete with each other: that is the method. A text that is given up, or that no place
-    is about, gets no logit and is answered with ``absent``; one that is asked alone is never given up.
+    A text that no place is about, or that is given up where texts compete, gets no logit and is answered with
+    ``absent``.
 
     Args:
         encoders: the CLIPs, summed; each keeps its own texts, and a text that one of them keeps is answered.
@@ -122,7 +124,7 @@ class Car:
         def compute(missing: list[int]) -> list[np.ndarray]:
             wanted = encode_texts(encoder, [fill(settings.template, texts[index]) for index in missing], cache)
             others = encode_texts(encoder, [fill(settings.template, word) for word in settings.background], cache)
-            found = activation(self._canvas(encoder, picture, cache).base, wanted, others)
+            found = activation(canvas_of(encoder, picture, MarkOptions(), cache).base, wanted, others)
             shared = affinity(found.attention)
             return [refine(one, shared, settings.hot) for one in found.maps]
 
@@ -133,7 +135,9 @@ class Car:
         self, encoder: ClipEncoder, picture: Picture, texts: Sequence[str], maps: Sequence[np.ndarray],
         cache: FeatureCache,
     ) -> list[int]:  # fmt: skip
-        """Positions of the texts that are recognised in their own circles, once their number is stable."""
+        """Positions of the texts that are kept: competing ones must be recognised in their own circles."""
+        if not self.settings.compete:
+            return list(range(len(texts)))
         sentences = [fill(self.settings.template, text) for text in texts]
         shown = encoder.encode_pictures(self._circled(encoder, picture, maps, cache))
         logits = encoder.logit_scale * shown @ encode_texts(encoder, sentences, cache).T
@@ -151,18 +155,13 @@ class Car:
         self, encoder: ClipEncoder, picture: Picture, maps: Sequence[np.ndarray], cache: FeatureCache
     ) -> np.ndarray:
         """``(T, S, S, 3)`` uint8: the picture with a red ellipse around what is hot; as it is where nothing is."""
-        canvas = self._canvas(encoder, picture, cache)
+        canvas = canvas_of(encoder, picture, MarkOptions(), cache)
         hot = np.stack([enlarge(one, picture.size) > self.settings.inside for one in maps])
         shown = np.repeat(canvas.base[None], len(maps), axis=0)
         rows = np.flatnonzero(hot.any((1, 2)))
         if len(rows):
             shown[rows] = canvas.draw(Regions.from_masks(hot[rows]), _CIRCLE)
         return shown
-
-    @staticmethod
-    def _canvas(encoder: ClipEncoder, picture: Picture, cache: FeatureCache) -> Canvas:
-        size, options = (encoder.image_size, encoder.image_size), MarkOptions()
-        return cache.get_or_compute(("canvas", picture.key, size, options), lambda: Canvas(picture, size, options))
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """Regions are compared with heat, not shown: there is none of its own for each."""

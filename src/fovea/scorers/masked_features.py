@@ -20,8 +20,6 @@ from fovea.language.parsers import Parser
 from fovea.language.parses import Parse
 from fovea.language.templates import clean, fill
 from fovea.marks.coverage import mask_coverage
-from fovea.marks.direct import Canvas
-from fovea.marks.styles import MarkOptions
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.scorers import Evidence
@@ -174,12 +172,6 @@ class MaskedClip:
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""
         return unknown_words_note(self.encoders, self.texts.sentence(text))
-
-
-def canvas_of(inner: InnerEncoder, picture: Picture, options: MarkOptions, cache: FeatureCache) -> Canvas:
-    """The picture at the input size of a CLIP; shared with the scorers that draw marks."""
-    size = (inner.encoder.image_size, inner.encoder.image_size)
-    return cache.get_or_compute(("canvas", picture.key, size, options), lambda: Canvas(picture, size, options))
 
 
 def grid_coverage(regions: Regions, grid: int) -> np.ndarray:

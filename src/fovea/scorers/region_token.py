@@ -19,7 +19,8 @@ from fovea.marks.styles import MarkOptions
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.scorers import Evidence
-from fovea.scorers.masked_features import canvas_of, grid_inside, unit_rows
+from fovea.scorers.cached import canvas_of
+from fovea.scorers.masked_features import grid_inside, unit_rows
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RegionToken:
 
     def embed(self, inner: InnerEncoder, picture: Picture, regions: Regions, cache: FeatureCache) -> np.ndarray:
         """See :class:`fovea.scorers.masked_features.RegionView`."""
-        canvas = canvas_of(inner, picture, MarkOptions(), cache)
+        canvas = canvas_of(inner.encoder, picture, MarkOptions(), cache)
         return unit_rows(inner.inside(canvas.base, grid_inside(regions, inner.grid)))
 
     def show(self, inner: InnerEncoder, picture: Picture, regions: Regions) -> list[Evidence]:
