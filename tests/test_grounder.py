@@ -22,7 +22,7 @@ from fovea.networks.sam import Sam
 from fovea.pictures import Picture
 from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions
-from fovea.scorers import Evidence
+from fovea.scorers import Evidence, Trace
 from fovea.scorers.marked_clip import MarkedClip
 
 PICTURE = np.zeros((20, 30, 3), np.uint8)
@@ -47,6 +47,9 @@ class ColourScorer:
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         return [Evidence("nothing", np.zeros((len(regions), 4, 4, 3), np.uint8))]
+
+    def trace(self, *_: object) -> list[Trace]:
+        return []
 
     def notes(self, text: str) -> tuple[str, ...]:
         return ("seen",) if "red" in text else ()

@@ -31,11 +31,13 @@ class ScoreMatrix:
         values: ``(R, T)`` float32 logits: what a softmax is taken of.
         regions: the R regions.
         texts: the T texts, as the user wrote them.
+        notes: for each text what the user should know of how it was scored; empty where there is nothing.
     """
 
     values: np.ndarray
     regions: Regions
     texts: tuple[str, ...]
+    notes: tuple[tuple[str, ...], ...] = ()
 
     def over_regions(self) -> np.ndarray:
         """``(R, T)`` float64, how the regions share every text. Columns add up to 1, or to 0 if no logit is finite."""

@@ -17,7 +17,7 @@ from fovea.pictures import Picture, PictureSource, open_picture
 from fovea.proposers.finder import Pointed, RegionFinder
 from fovea.regions import Regions
 from fovea.rules.relations import Relations, apply_relations, texts_of
-from fovea.scorers import Evidence, Scorer
+from fovea.scorers import Evidence, Scorer, Trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,8 @@ class Grounding:
         matrix: how well every expression fits every proposal.
         answers: one per expression.
         seconds: time of every stage, by name.
-        evidence: what the models saw, where it was asked for.
+        evidence: what the models saw of every region, where it was asked for.
+        traces: how the scores of every expression came about, likewise.
     """
 
     picture: Picture
@@ -39,6 +40,7 @@ class Grounding:
     answers: tuple[Answer, ...]
     seconds: dict[str, float]
     evidence: tuple[Evidence, ...] = ()
+    traces: tuple[Trace, ...] = ()
 
 
 @dataclass
@@ -129,14 +131,19 @@ class Grounder:
             self.provenance(proposals, "none" if self.relations is None else self.relations.name),
             seconds=sum(clock.seconds.values()) / max(1, len(texts)),
             min_score=min_score,
-            notes=tuple(self.scorer.notes(text) for text in texts),
+            notes=tuple(
+                (*self.scorer.notes(text), *of_score)
+                for text, of_score in zip(texts, matrix.notes or ((),) * len(texts), strict=True)
+            ),
             assignment=assignment,
             temperature=self.scorer.temperature,
         )
         evidence: Sequence[Evidence] = ()
+        traces: Sequence[Trace] = ()
         if explain and len(proposals):
             evidence = clock.run("evidence", lambda: self.scorer.evidence(opened, proposals))
-        return Grounding(opened, proposals, matrix, tuple(answers), clock.seconds, tuple(evidence))
+            traces = clock.run("evidence", lambda: self.scorer.trace(opened, proposals, texts, self.cache))
+        return Grounding(opened, proposals, matrix, tuple(answers), clock.seconds, tuple(evidence), tuple(traces))
 
     def _score(self, picture: Picture, regions: Regions, texts: list[str]) -> ScoreMatrix:
         """How well expressions fit regions, with what the rules make of it."""

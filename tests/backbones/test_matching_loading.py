@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
 from fovea.backbones.matching import MatchingModel
 from fovea.backbones.matching_loading import load_matching
+from fovea.backbones.models import Models
+from fovea.backbones.sources import resolve_models
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
 from fovea.networks.albef import Albef, AlbefConfig
@@ -151,3 +154,31 @@ def test_a_blip_as_transformers_saves_it(tmp_path: Path) -> None:
     (found,) = model.match(model.embed_picture(picture, cache), model.embed_texts(["the dog"], cache))
     assert found.logit == pytest.approx(float(expected[0, 1]), abs=1e-5)
     assert found.attention.shape == (2, 4, 4, 4)
+
+
+def test_what_a_list_of_models_names(albef_directory: Path, tmp_path: Path) -> None:
+    """Kinds show in configurations, in weights, or in names."""
+    named = resolve_models(f"{albef_directory},some/clip,facebook/sam-vit-base,Salesforce/blip2-opt-2.7b")
+    assert (named.matcher, named.clips) == (str(albef_directory), ("some/clip",))
+    assert (named.sam, named.captioner) == ("facebook/sam-vit-base", "Salesforce/blip2-opt-2.7b")
+    assert resolve_models("Salesforce/blip-itm-base-coco").matcher == "Salesforce/blip-itm-base-coco"
+    bare = tmp_path / "ALBEF.safetensors"
+    shutil.copy(albef_directory / "model.safetensors", bare)
+    assert resolve_models(str(bare)).matcher == str(bare)
+    shutil.copytree(albef_directory, tmp_path / "all" / "matcher")
+    assert resolve_models(str(tmp_path / "all")).matcher == str(tmp_path / "all" / "matcher")
+    with pytest.raises(CheckpointError, match="more than one matching model; name one"):
+        resolve_models(f"{albef_directory},{bare}")
+    assert resolve_models("photo").of("matcher") == ("Salesforce/blip-itm-base-coco",)
+
+
+def test_models_without_a_matching_model_say_so(albef_directory: Path) -> None:
+    with pytest.raises(CheckpointError, match="the models 'some/clip,sam-x' hold no matching model; name an ALBEF"):
+        _ = replace_matcher(Models("some/clip,sam-x", device="cpu")).matcher
+    shared = Models(str(albef_directory), device="cpu")
+    assert shared.matcher is shared.matcher
+
+
+def replace_matcher(models: Models) -> Models:
+    models.sources = replace(models.sources, matcher="")
+    return models

@@ -23,7 +23,7 @@ from fovea.pictures import Picture
 from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions
 from fovea.scenes.glyphs import glyphs_of
-from fovea.scorers import Evidence
+from fovea.scorers import Evidence, Trace
 
 NAMES = Names(("man", "woman"), ("murderer", "missing person"))
 
@@ -43,6 +43,9 @@ class Fixed:
         return ScoreMatrix(np.array(rows, np.float32), regions, tuple(texts))
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
+        return []
+
+    def trace(self, *_: object) -> list[Trace]:
         return []
 
     def notes(self, text: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from fovea.pictures import Picture
 from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions, box_iou
 from fovea.scenes.export import write_scenes
-from fovea.scorers import Evidence
+from fovea.scorers import Evidence, Trace
 
 
 class Oracle:
@@ -43,6 +43,9 @@ class Oracle:
         return ScoreMatrix(values, regions, tuple(texts))
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
+        return []
+
+    def trace(self, *_: object) -> list[Trace]:
         return []
 
     def notes(self, text: str) -> tuple[str, ...]:

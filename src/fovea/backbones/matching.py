@@ -106,6 +106,16 @@ class MatchingModel:
         #: Names the model in cache keys; differs between two loads of one name.
         self.key = (name, str(self._device), str(self._dtype), next(_loads))
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its word pieces."""
+        return self._tokenizer
+
+    @property
+    def start_token(self) -> str:
+        """The token in front of every text, whose state is matched."""
+        return str(self._tokenizer.id_to_token(self._format.first))
+
     def pieces(self, text: str) -> list[str]:
         """The word pieces of a text, without the tokens around them.
 

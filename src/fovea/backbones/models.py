@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fovea.backbones.captioner import Captioner
     from fovea.backbones.clip import ClipEncoder
+    from fovea.backbones.matching import MatchingModel
     from fovea.backbones.sam import SamSegmenter
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -58,6 +59,22 @@ class Models:
         from fovea.backbones.sam import load_sam
 
         return self._once(self.sources.sam, lambda: load_sam(self.sources.sam, self.device, self.dtype))
+
+    @property
+    def matcher(self) -> MatchingModel:
+        """The matching model.
+
+        Raises:
+            CheckpointError: none is named, or it cannot be loaded.
+        """
+        from fovea.backbones.matching_loading import load_matching
+
+        source = self.sources.matcher
+        if not source:
+            raise CheckpointError(
+                f"the models {self.name!r} hold no matching model", "name an ALBEF or a BLIP with --models"
+            )
+        return self._once(("matcher", source), lambda: load_matching(source, self.device, self.dtype))
 
     @property
     def captioner(self) -> Captioner:

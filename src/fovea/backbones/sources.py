@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fovea.errors import CheckpointError
 
@@ -21,6 +21,10 @@ _logger = logging.getLogger(__name__)
 MINIS = Path(__file__).parents[1] / "minis"
 
 
+#: The kinds of models.
+Role = Literal["clip", "sam", "matcher", "captioner"]
+
+
 @dataclass(frozen=True)
 class ModelSources:
     """Where the models of a grounder come from; each a directory or a hub name.
@@ -31,6 +35,7 @@ class ModelSources:
         sam: the segmenter.
         embedded: whether they are the minis, which know scenes and not photographs.
         captioner: a BLIP-2, for recipes that read captions.
+        matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
     """
 
     name: str
@@ -38,11 +43,19 @@ class ModelSources:
     sam: str
     embedded: bool = False
     captioner: str = "Salesforce/blip2-opt-2.7b"
+    matcher: str = ""
+
+    def of(self, role: Role) -> tuple[str, ...]:
+        """The sources of one kind; empty where there is none."""
+        found = self.clips if role == "clip" else (getattr(self, role),)
+        return tuple(source for source in found if source)
 
 
 def _mini(name: str) -> str:
     return str(MINIS / name)
 
+
+_BLIP = "Salesforce/blip-itm-base-coco"
 
 #: What ``--models`` knows by name.
 PRESETS: dict[str, ModelSources] = {
@@ -51,9 +64,21 @@ PRESETS: dict[str, ModelSources] = {
     "mini-ensemble": ModelSources(
         "mini-ensemble", (_mini("mini-clip-resnet"), _mini("mini-clip")), _mini("mini-sam"), embedded=True
     ),
-    "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge"),
-    "photo-small": ModelSources("photo-small", ("openai/clip-vit-base-patch32",), "facebook/sam-vit-base"),
+    "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge", matcher=_BLIP),
+    "photo-small": ModelSources(
+        "photo-small", ("openai/clip-vit-base-patch32",), "facebook/sam-vit-base", matcher=_BLIP
+    ),
 }
+
+
+# Folders that a directory of several models may have, each with what stands in it.
+_FOLDERS = {"clip": "CLIP", "sam": "segmenter", "matcher": "matching model", "captioner": "captioner"}
+
+# From the type that a configuration states to the folder of its kind; all others are CLIPs.
+_KINDS = {"sam": "sam", "albef": "matcher", "blip": "matcher", "blip-2": "captioner"}
+
+# From how names on the hub begin to such types.
+_NAMES = {"sam": "sam", "blip2": "blip-2", "blip": "blip", "albef": "albef"}
 
 
 def resolve_models(models: str) -> ModelSources:
@@ -61,11 +86,11 @@ def resolve_models(models: str) -> ModelSources:
 
     Args:
         models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
-            models are summed, a SAM replaces the preset's. A directory may hold ``clip/``, ``sam/`` and ``captioner/``.
-            What is not named comes from ``photo-small``.
+            models are summed, a SAM replaces the preset's, and so do an ALBEF or BLIP and a captioner. A directory may
+            hold ``clip/``, ``sam/``, ``matcher/`` and ``captioner/``. What is not named comes from ``photo-small``.
 
     Raises:
-        CheckpointError: nothing is named, or two segmenters.
+        CheckpointError: nothing is named, or two models of a kind other than CLIP.
     """
     if models in PRESETS:
         return PRESETS[models]
@@ -74,31 +99,41 @@ def resolve_models(models: str) -> ModelSources:
         raise CheckpointError(
             f"{models!r} names no model", f"known are {', '.join(PRESETS)}, directories and hub names"
         )
-    clips: list[str] = []
-    sams: list[str] = []
+    named: dict[str, list[str]] = {role: [] for role in _FOLDERS}
     for item in items:
-        folder = Path(item)
-        if (folder / "clip").is_dir():
-            clips.append(str(folder / "clip"))
-            if (folder / "sam").is_dir():
-                sams.append(str(folder / "sam"))
-        else:
-            (sams if _is_sam(item) else clips).append(item)
-    if len(sams) > 1:
-        raise CheckpointError(f"{models!r} names more than one segmenter", "name one SAM")
+        folders = {role: Path(item) / role for role in _FOLDERS if (Path(item) / role).is_dir()}
+        for role, folder in folders.items():
+            named[role].append(str(folder))
+        if not folders:
+            named[_role(item)].append(item)
+    for role in ("sam", "matcher", "captioner"):
+        if len(named[role]) > 1:
+            raise CheckpointError(f"{models!r} names more than one {_FOLDERS[role]}", "name one")
     base = replace(PRESETS["photo-small"], name=models)
-    captioners = [item for item in items if (Path(item) / "captioner").is_dir()]
-    if captioners:
-        base = replace(base, captioner=str(Path(captioners[0]) / "captioner"))
-    return replace(base, clips=tuple(clips) or base.clips, sam=sams[0] if sams else base.sam)
+    single: dict[str, Any] = {role: named[role][0] for role in ("sam", "matcher", "captioner") if named[role]}
+    return replace(base, clips=tuple(named["clip"]) or base.clips, **single)
 
 
-def _is_sam(item: str) -> bool:
-    """Whether a directory or hub name is a segmenter: by its configuration, else by its name."""
-    config = Path(item) / "config.json"
-    if config.is_file():
-        return '"sam"' in config.read_text(encoding="utf-8", errors="replace")
-    return item.rsplit("/", 1)[-1].startswith("sam")
+def _role(item: str) -> str:
+    """What a directory, file or hub name is: by its configuration or weights, else by its name."""
+    path, name = Path(item), item.rsplit("/", 1)[-1].lower()
+    if path.is_file():
+        return "matcher" if path.suffix != ".safetensors" or _is_albef(path) else "clip"
+    try:
+        kind = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kind = next((kind for start, kind in _NAMES.items() if name.startswith(start)), "clip")
+    return _KINDS.get(kind, "clip")
+
+
+def _is_albef(weights: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(weights, "pt") as file:
+            return any(key.startswith("visual_encoder.") for key in file.keys())  # noqa: SIM118
+    except SafetensorError:
+        return False
 
 
 def fingerprint(source: str) -> str:

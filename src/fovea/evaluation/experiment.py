@@ -16,6 +16,7 @@ from fovea.evaluation.examples import Example
 from fovea.grounder import Grounder
 from fovea.recipes import Recipe, load, resolve_grid, resolve_recipe
 from fovea.recipes.reported import Setting, setting
+from fovea.recipes.scorers import models_of
 from fovea.rules.subtraction import Bank, read_bank
 
 
@@ -98,8 +99,9 @@ class Experiment:
         if self.chosen.subtraction:
             about["bank"] = "of the data" if self.bank is None else str(self.bank)
         sources = self.open_models().sources
+        used = [source for role in models_of(self.chosen) for source in sources.of(role)]
         # Annotated regions need no segmenter.
-        used = sources.clips if self.proposals == "ground-truth" else (*sources.clips, sources.sam)
+        used += [] if self.proposals == "ground-truth" else [sources.sam]
         about["weights"] = " ".join(map(fingerprint, used))
         return about
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fovea.exports.overlay import Outline, draw_overlay
 from fovea.grounder import Grounding
+from fovea.scorers import Step
 
 # Marked pictures beyond this many regions are left out, best regions first: a page should open in a second.
 _MOST_REGIONS = 40
@@ -51,6 +52,10 @@ def _rows(grounding: Grounding) -> list[dict[str, Any]]:
     return rows
 
 
+def _step(step: Step) -> tuple[str, str]:
+    return step.caption, _data_uri(Image.fromarray(step.picture))
+
+
 def explanation(grounding: Grounding) -> str:
     """The page for a grounding that was made with ``explain=True``.
 
@@ -73,6 +78,7 @@ def explanation(grounding: Grounding) -> str:
         texts=grounding.matrix.texts,
         styles=[evidence.title for evidence in grounding.evidence],
         rows=_rows(grounding),
+        traces=[(trace.text, list(map(_step, trace.steps))) for trace in grounding.traces],
         total=len(grounding.regions),
         seconds={stage: f"{seconds:.3f}" for stage, seconds in grounding.seconds.items()},
     )

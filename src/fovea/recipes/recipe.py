@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fovea.errors import ExpressionError
 from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
@@ -28,6 +29,7 @@ class Recipe:
             CLIPs that it names; another measure than accuracy stands behind the split, such as ``refcoco-val mIoU``.
         scorer: what fills the matrix: ``marked-clip`` from the styles, or one that needs none (see
             :mod:`fovea.recipes.scorers`).
+        settings: of such a scorer, by name, where they differ from its own.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Recipe:
     native: tuple[MarkStyle, ...] = (parse_style("P"),)
     reported: Mapping[Setting, float] = field(default_factory=dict)
     scorer: str = "marked-clip"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parts(self) -> str:

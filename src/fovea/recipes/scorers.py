@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fovea.backbones.sources import Role
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.parsers import resolve_parser
 from fovea.recipes.recipe import Recipe
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from fovea.scorers import Scorer
     from fovea.scorers.marked_clip import Aggregate
     from fovea.scorers.rendering import Rendering
+
+
+def models_of(recipe: Recipe) -> tuple[Role, ...]:
+    """What kinds of models a recipe's scorer needs."""
+    if recipe.scorer == "heat":
+        return ("matcher",)
+    return ("clip", "captioner") if recipe.scorer == "tas" else ("clip",)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,12 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.car import Car, CarSettings
 
         return Car(models.clips, CarSettings(template))
+    if recipe.scorer == "heat":
+        from fovea.heat.igrs import Refinement
+        from fovea.language.primary import resolve_finder
+        from fovea.scorers.heat import HeatInMasks
+
+        return HeatInMasks(models.matcher, resolve_finder(parser), Refinement(**recipe.settings), template=template)
     if recipe.scorer == "tas":
         from fovea.scorers.tas import Tas
 

@@ -27,6 +27,22 @@ class Evidence:
     pictures: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A picture of one step of a scorer, and what it shows: ``(H, W, 3)`` uint8."""
+
+    caption: str
+    picture: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """How the scores of one text came about, step by step."""
+
+    text: str
+    steps: tuple[Step, ...]
+
+
 class Scorer(Protocol):
     """Fills the matrix of regions and texts."""
 
@@ -45,7 +61,11 @@ class Scorer(Protocol):
         ...
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
-        """What the model saw."""
+        """What the model saw of every region."""
+        ...
+
+    def trace(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> list[Trace]:
+        """How the scores of every text came about; empty for scorers that have no steps to show."""
         ...
 
     def notes(self, text: str) -> tuple[str, ...]:

@@ -20,11 +20,12 @@ from fovea.backbones.clip import ClipEncoder
 from fovea.backbones.inner import ActivationEncoder
 from fovea.cache import FeatureCache
 from fovea.heat.car import affinity, refine
+from fovea.heat.pictures import heat_picture
 from fovea.language.templates import clean, fill
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.pictures import Picture
 from fovea.regions import Regions
-from fovea.scorers import Evidence
+from fovea.scorers import Evidence, Step, Trace
 from fovea.scorers.cached import canvas_of, encode_texts, unknown_words_note
 
 #: What a text has to stand out from, in the released program.
@@ -166,6 +167,14 @@ class Car:
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """Regions are compared with heat, not shown: there is none of its own for each."""
         return []
+
+    def trace(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> list[Trace]:
+        """The refined heat of every text by the first CLIP."""
+        maps = self.heat(self.activations[0], picture, texts, cache)
+        return [
+            Trace(text, (Step("class activation", heat_picture(picture.pixels, one)),))
+            for text, one in zip(texts, maps, strict=True)
+        ]
 
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""

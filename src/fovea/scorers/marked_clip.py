@@ -20,7 +20,7 @@ from fovea.marks import MarkStyle
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.rules.subtraction import Bank
-from fovea.scorers import Evidence
+from fovea.scorers import Evidence, Trace
 from fovea.scorers.cached import embed_regions, encode_texts, unknown_words_note
 from fovea.scorers.rendering import DirectRendering, Rendering
 
@@ -151,6 +151,10 @@ class MarkedClip:
         """Every style as the first CLIP saw it."""
         first = self.encoders[0]
         return [Evidence(style.name, self.rendering.show(first, picture, regions, style)) for style in self.styles]
+
+    def trace(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> list[Trace]:
+        """Nothing: one look at every region is all."""
+        return []
 
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""

@@ -22,7 +22,7 @@ from fovea.language.templates import clean, fill
 from fovea.marks.coverage import mask_coverage
 from fovea.pictures import Picture
 from fovea.regions import Regions
-from fovea.scorers import Evidence
+from fovea.scorers import Evidence, Trace
 from fovea.scorers.cached import embed_regions, encode_texts, unknown_words_note
 
 # Regions whose masks exist as planes at a time.
@@ -168,6 +168,10 @@ class MaskedClip:
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """What the first CLIP sees."""
         return self.view.show(self.inner[0], picture, regions)
+
+    def trace(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> list[Trace]:
+        """Nothing: one look at every region is all."""
+        return []
 
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""

@@ -26,7 +26,7 @@ from fovea.marks.direct import Canvas, crop_box
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.pictures import Picture
 from fovea.regions import Regions
-from fovea.scorers import Evidence
+from fovea.scorers import Evidence, Trace
 from fovea.scorers.cached import embed_regions, encode_texts, unknown_words_note
 
 _BLURRED = parse_style("blur_seg")
@@ -155,6 +155,10 @@ class Tas:
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """The masked crops."""
         return [Evidence("masked crop", square_crops(picture, regions, self.encoder.image_size))]
+
+    def trace(self, picture: Picture, regions: Regions, texts: Sequence[str], cache: FeatureCache) -> list[Trace]:
+        """Nothing: one look at every region is all."""
+        return []
 
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""
