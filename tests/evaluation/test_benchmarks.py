@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fovea.cli import evaluate
 from fovea.errors import DataError
 from fovea.evaluation.benchmarks import BENCHMARKS, COMPOSED, Source, open_benchmark
+from fovea.proposers.grid_settings import GridSettings
+from fovea.recipes import RECIPES
+from fovea.recipes.reported import setting
 from fovea.scenes.export import write_scenes
 from fovea.scenes.paco import PACO_FILE, write_part_scenes
 from fovea.scenes.scene import compose
@@ -62,7 +68,7 @@ def test_composed_ones_are_many(data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "message"),
     [
-        ("nothing", Source(), "known are: scenes, parts, refcoco, coco, paco"),
+        ("nothing", Source(), "known are: scenes, parts, refcoco, refcoco-masks, phrasecut, coco, paco"),
         ("coco", Source(), "coco needs its data"),
         ("paco", Source(), "paco needs its data"),
         ("scenes", Source(kind="part"), "leave --kind out"),
@@ -75,4 +81,27 @@ def test_what_cannot_be_asked(name: str, source: Source, message: str) -> None:
 
 
 def test_every_benchmark_is_named_in_the_help() -> None:
-    assert list(BENCHMARKS) == ["scenes", "parts", "refcoco", "coco", "paco"]
+    assert list(BENCHMARKS) == ["scenes", "parts", "refcoco", "refcoco-masks", "phrasecut", "coco", "paco"]
+
+
+def test_masks_of_expressions_by_the_names_of_tables(tmp_path: Path) -> None:
+    folder, pictures = tmp_path / "refcoco+", tmp_path / "train2014"
+    folder.mkdir()
+    pictures.mkdir()
+    Image.new("RGB", (20, 10)).save(pictures / "COCO_train2014_000000000005.jpg")
+    sentence = {"sent_id": 1, "sent": "the cup", "raw": "The cup", "tokens": ["the", "cup"]}
+    reference = {"ref_id": 1, "ann_id": 7, "image_id": 5, "split": "testA", "sentences": [sentence]}
+    (folder / "refs(unc).p").write_bytes(pickle.dumps([reference], protocol=0))
+    row = {"id": 7, "image_id": 5, "bbox": [0, 0, 4, 4], "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]], "category_id": 1}
+    image = {"id": 5, "file_name": "COCO_train2014_000000000005.jpg", "width": 20, "height": 10}
+    (folder / "instances.json").write_text(json.dumps({"images": [image], "annotations": [row]}))
+    benchmark = open_benchmark("refcoco-masks", Source(tmp_path, "refcoco+-testA"))
+    (example,) = benchmark.examples
+    assert [query.text for query in example.queries] == ["the cup"]
+    assert example.truth.areas.tolist() == [16]
+    # Only a run on proposed masks is compared with the paper's.
+    place = setting(benchmark.split, "grid", GridSettings())
+    assert RECIPES["iterprime"].reported[place] == 51.6
+    assert setting(benchmark.split, "ground-truth", GridSettings()) not in RECIPES["iterprime"].reported
+    with pytest.raises(DataError, match="no refs"):
+        open_benchmark("refcoco-masks", Source(tmp_path, "refcoco+-google-val"))

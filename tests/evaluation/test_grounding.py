@@ -260,3 +260,30 @@ def test_an_empty_query_list_is_no_row() -> None:
     example = Example("0", np.zeros((9, 9, 3), np.uint8), Regions.empty((9, 9)), ())
     assert evaluate_grounding(grounder(Oracle([])), [example], "ground-truth") == []
     assert Query("a", "name", (0,)).targets == (0,)
+
+
+def test_masks_are_measured_where_there_are_any(examples: list[Example]) -> None:
+    """Boxes alone say nothing of masks; absent answers are empty ones."""
+    right = Oracle(examples)
+    rows = evaluate_grounding(grounder(right), examples, "ground-truth")
+    found = summarise("scenes", "oracle", "none", rows, "ground-truth")["metrics"]["all"]
+    assert (found["mIoU"], found["oIoU"], found["P@0.9"]) == (1, 1, 1)
+
+    wrong = evaluate_grounding(grounder(Oracle(examples, wrong="object")), examples, "ground-truth")
+    by_hand, shared, covered = [], 0, 0
+    for example in examples:
+        masks = example.truth.dense_masks()
+        for query in example.queries:
+            chosen = (query.targets[0] + ("object" in query.text)) % len(masks)
+            both, either = masks[chosen] & masks[query.targets[0]], masks[chosen] | masks[query.targets[0]]
+            by_hand.append(both.sum() / either.sum())
+            shared, covered = shared + both.sum(), covered + either.sum()
+    found = summarise("scenes", "oracle", "none", wrong, "ground-truth")["metrics"]["all"]
+    assert found["mIoU"] == pytest.approx(np.mean(by_hand), abs=1e-4)
+    assert found["oIoU"] == pytest.approx(shared / covered, abs=1e-4)
+    assert found["P@0.5"] == pytest.approx(np.mean(np.array(by_hand) > 0.5), abs=1e-4)
+
+    one = examples[0]
+    boxes_only = replace(one, truth=Regions(one.truth.boxes, one.truth.size, "ground-truth"))
+    bare = evaluate_grounding(grounder(Oracle([boxes_only])), [boxes_only], "ground-truth")
+    assert "mIoU" not in summarise("scenes", "oracle", "none", bare, "ground-truth")["metrics"]["all"]

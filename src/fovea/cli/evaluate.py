@@ -41,7 +41,11 @@ _COMPOSED = 500
 def run(
     benchmark: Annotated[
         str,
-        typer.Argument(metavar="BENCHMARK", help="scenes, parts, refcoco, coco or paco; or table.", show_default=False),
+        typer.Argument(
+            metavar="BENCHMARK",
+            help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; or table.",
+            show_default=False,
+        ),
     ],
     table: Annotated[
         str | None,
@@ -67,7 +71,8 @@ def run(
         typer.Option(
             "--split",
             metavar="NAME",
-            help="The .jsonl file of refcoco without its ending; the end of coco's or paco's file, such as val.",
+            help="The .jsonl file of refcoco without its ending; refcoco+-testA of refcoco-masks; the end of another "
+            "file's name, such as val.",
             show_default=False,
         ),
     ] = None,
@@ -185,9 +190,10 @@ def _print(result: dict[str, Any], reported: float | None, place: Setting) -> No
     if "grid" in provenance:
         title += f"\n{provenance['grid']}"
     typer.echo(title)
-    table = Table("kind", "expressions", "accuracy", "chance")
+    masks = [name for name in ("mIoU", "oIoU", "P@0.5") if name in result["metrics"]["all"]]
+    table = Table("kind", "expressions", "accuracy", "chance", *masks)
     for kind, row in result["metrics"].items():
-        table.add_row(kind, str(row["n"]), f"{row['accuracy']:.3f}", f"{row['chance']:.3f}")
+        table.add_row(kind, str(row["n"]), *(f"{row[name]:.3f}" for name in ("accuracy", "chance", *masks)))
     Console().print(table)
     if reported is not None:
         split, source = place

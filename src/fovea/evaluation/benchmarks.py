@@ -10,7 +10,9 @@ from typing import get_args
 from fovea.datasets.annotations import find_annotations, split_name
 from fovea.datasets.coco import read_coco
 from fovea.datasets.paco import read_paco
+from fovea.datasets.phrasecut import read_phrasecut
 from fovea.datasets.refcoco import read_refcoco
+from fovea.datasets.refer import read_refer
 from fovea.errors import DataError
 from fovea.evaluation.examples import (
     Example,
@@ -26,6 +28,8 @@ BENCHMARKS = {
     "scenes": "expressions, composed or of `fovea scenes`",
     "parts": "objects and parts of composed scenes",
     "refcoco": "expressions, in ReCLIP's files",
+    "refcoco-masks": "expressions, in REFER's files; regions have masks",
+    "phrasecut": "phrases that may mean several things at once",
     "coco": "objects by the names of their categories",
     "paco": "objects and parts",
 }
@@ -96,6 +100,11 @@ def open_benchmark(name: str, source: Source) -> Benchmark:
     if name == "scenes":
         return _scenes(source)
     data = _directory(name, source)
+    if name == "refcoco-masks":
+        return _refer(data, source)
+    if name == "phrasecut":
+        phrases = read_phrasecut(data, source.split or "test", source.limit)
+        return Benchmark(name, phrases, phrases.origin, split=f"phrasecut-{source.split or 'test'} oIoU")
     if name == "coco":
         found = read_coco(data, source.split, source.limit)
         split = split_name(find_annotations(data, "instances", source.split))
@@ -103,6 +112,14 @@ def open_benchmark(name: str, source: Source) -> Benchmark:
     examples = read_refcoco(data, source.split, source.limit)
     origin = f"{data.resolve().name} {source.split or ''}".strip()
     return Benchmark(name, examples, origin, split=(source.split or "").replace("_", "-"))
+
+
+def _refer(data: Path, source: Source) -> Benchmark:
+    """Splits are named as tables name them: ``refcoco-testA``, ``refcocog-google-val``."""
+    dataset, _, rest = (source.split or "refcoco-val").partition("-")
+    split_by, _, part = rest.rpartition("-")
+    examples = read_refer(data, dataset, part, split_by or None, limit=source.limit)
+    return Benchmark("refcoco-masks", examples, examples.origin, split=f"{dataset}-{part} mIoU")
 
 
 def _directory(name: str, source: Source) -> Path:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fovea.answers import Assignment
+from fovea.answers import Answer, Assignment
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example, Query
+from fovea.evaluation.masks import Overlap, overlap_encoded, summarise_overlaps
 from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.pictures import open_picture
@@ -89,9 +90,22 @@ def measure(grounder: Grounder, example: Example, proposals: str, assignment: As
                 "grid": answer.provenance.grid,
                 "recipe": grounder.recipe,
                 "models": grounder.models,
+                **_mask_overlap(example, query, answer),
             }
         )
     return rows
+
+
+def _mask_overlap(example: Example, query: Query, answer: Answer) -> Row:
+    """Pixels that the answer's mask shares with the right one, and that both cover; nothing where there are no masks.
+
+    Of several right regions the one that fits best counts.
+    """
+    if example.truth.masks is None or (answer.region is not None and answer.mask is None):
+        return {}
+    overlaps = [overlap_encoded(answer.mask, example.truth.masks[target]) for target in query.targets]
+    best = max(overlaps, key=lambda one: one.iou)
+    return {"intersection": best.intersection, "union": best.union}
 
 
 def about(grounder: Grounder, proposals: str, assignment: Assignment, experiment: Mapping[str, str]) -> dict[str, str]:
@@ -151,13 +165,22 @@ def _share(rows: Sequence[Row]) -> dict[str, float | int]:
         "n": count,
         "accuracy": round(sum(row["correct"] for row in rows) / count, 4) if count else 0.0,
         "chance": round(sum(row["chance"] for row in rows) / count, 4) if count else 0.0,
+        **_mask_figures(rows),
     }
+
+
+def _mask_figures(rows: Sequence[Row]) -> dict[str, float]:
+    """mIoU, oIoU and precision at IoU, where every answer was compared with a mask."""
+    if not rows or not all("union" in row for row in rows):
+        return {}
+    found = summarise_overlaps([Overlap(row["intersection"], row["union"]) for row in rows])
+    return {name: round(value, 4) for name, value in found.items() if name != "n"}
 
 
 def summarise(
     benchmark: str, recipe: str, models: str, rows: Sequence[Row], proposals: str, assignment: Assignment = "argmax"
 ) -> dict[str, Any]:
-    """Accuracy and chance by kind of expression and over all, with how the answers came about."""
+    """Accuracy of boxes and chance, and measures of masks, by kind of expression; with how the answers came about."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     sources = sorted({row["source"] for row in rows})
     grids = sorted({row["grid"] for row in rows if row.get("grid")})

@@ -27,6 +27,9 @@ def setting(split: str, proposals: str, grid: GridSettings) -> Setting:
         proposals: one of ``evaluation.grounding.PROPOSALS``.
         grid: the settings that were used, where the proposals come from a grid.
     """
+    if split.endswith("IoU"):
+        # Measures of masks: no table of them says more than that masks were proposed.
+        return split, proposals if proposals == "ground-truth" else "masks"
     if proposals == "grid":
         return split, grid_setting(grid.points_per_side, grid.max_overlap)
     # Whether the paper's masks were annotated, or SAM's in annotated boxes, is not known.
