@@ -11,6 +11,7 @@ import torch
 from fovea.marks import MarkOptions, parse_style
 from fovea.marks.parity import (
     Frame,
+    _ellipse_geometry,
     clip_inputs,
     draw_crop,
     draw_marks,
@@ -171,3 +172,26 @@ def test_resampling_is_that_of_the_reference(size: tuple[int, int], channels: in
     # Also of a view that is not in order in memory.
     flipped = np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(resize_bilinear(flipped, size), expected.numpy())
+
+
+def test_ellipses_and_boxes_stand_where_they_were_recorded(inputs: dict[str, np.ndarray]) -> None:
+    frame = recorded_frame(inputs, [*range(6)])
+    np.testing.assert_array_equal(frame.boxes, inputs["boxes_clamped"])
+    centers, axes = zip(*(_ellipse_geometry(box) for box in frame.boxes), strict=True)
+    # Truncated to whole pixels only when they are drawn.
+    np.testing.assert_array_equal(centers, inputs["ellipse_centers"].astype(int))
+    np.testing.assert_array_equal(axes, inputs["ellipse_axes"].astype(int))
+    np.testing.assert_allclose((inputs["boxes"][:, :2] + inputs["boxes"][:, 2:]) / 2, inputs["centers"], atol=1e-5)
+
+
+def test_mended_masks_lead_to_the_recorded_inputs() -> None:
+    """As with logits, but the mask filter makes booleans of them, which widen a little when they are scaled."""
+    pytest.importorskip("cv2")
+    golden = np.load(GOLDEN / "sam_box_pipeline.npz")
+    options = MarkOptions(blur_sigma=6, marking_size=48)
+    boxes, masks = golden["area40__boxes_sam_scale"], golden["area40__masks"]
+    stacks = [
+        clip_inputs(golden["image_sam_resized"], boxes, masks, parse_style(code), options, mean=MEAN, std=STD)
+        for code in ("D4", "C1")
+    ]
+    np.testing.assert_allclose(resize_bilinear(np.concatenate(stacks), (24, 24)), golden["area40__clip24"], atol=1e-4)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from fovea.backbones.sam import MaskLogits, choose, upsample
+from fovea.backbones.sam import MaskLogits, choose, frame_size, picture_logits, upsample
 from fovea.proposers.crops import Crop, crop_layers, cut_off
 from fovea.proposers.grid_settings import GridSettings
 from fovea.proposers.mask_filter import MaskFilter
@@ -97,13 +98,6 @@ def test_masks_of_crops_come_back_to_their_place() -> None:
     np.testing.assert_array_equal(collect(both, size, 200, settings).dense_masks(), [alone])
 
 
-def test_boxes_of_masks_are_the_released_ones_and_a_pixel() -> None:
-    """What the released program puts in place of boxes where it is told to recompute them."""
-    golden = np.load(GOLDEN / "sam_box_pipeline.npz")
-    found = mask_bounds(golden["area40_recompute__masks"]) - np.array([0, 0, 1, 1])
-    np.testing.assert_array_equal(found, golden["area40_recompute__boxes_sam_scale"])
-
-
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.95])
 def test_suppression_matches(threshold: float) -> None:
     golden = np.load(GOLDEN / "nms_grid.npz")
@@ -170,3 +164,43 @@ def test_every_setting_is_named() -> None:
     crops = GridSettings(crop_layers=1)
     names = {replace(crops, **{field: value}).name for field, value in others.items()}
     assert len(names | {crops.name, GridSettings().name}) == len(others) + 2
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_recorded_points_areas_and_stability(run: str, scripted: dict[str, np.ndarray]) -> None:
+    """Every recorded mask comes from the candidate with its point and its IoU, and is as steady as that one."""
+    height, width = (int(side) for side in scripted["image_hw"])
+    size, longest = (width, height), int(scripted["sam_image_size"])
+    points = point_grid(6) * np.array(size)
+    np.testing.assert_allclose(points * (longest / max(size)), scripted["points_model_scale"])
+    low = torch.from_numpy(scripted["low_res_logits"].astype(np.float32))
+    logits = torch.cat(list(picture_logits(low.flatten(0, 1), size, longest))).view(36, 3, height, width)
+    steady, areas = stability(logits, 0.7).numpy(), (logits > 0).sum((2, 3)).numpy()
+    for row, point in enumerate(scripted[f"{run}__points"]):
+        (at,) = np.flatnonzero(np.isclose(points, point).all(1))
+        mask = np.abs(scripted["iou_preds"][at] - scripted[f"{run}__pred_iou"][row]).argmin()
+        assert steady[at, mask] == pytest.approx(scripted[f"{run}__stability"][row], abs=1e-6)
+        # Mended masks have other areas.
+        assert run == "min60" or areas[at, mask] == scripted[f"{run}__area"][row]
+    # Without crop layers the only crop is the picture.
+    assert (scripted[f"{run}__crop_box_xywh"] == [0, 0, width, height]).all()
+    assert [crop.box for crop in crop_layers(size, 0)] == [(0, 0, width, height)]
+
+
+@pytest.mark.parametrize("run", ["area0", "area40", "area40_recompute", "multimask_area0"])
+def test_boxes_go_to_the_frame_and_back_as_recorded(run: str) -> None:
+    golden = np.load(GOLDEN / "sam_box_pipeline.npz")
+    with Image.open(GOLDEN / "image.png") as image:
+        size = image.size
+    frame = frame_size(size, int(golden["sam_image_size"]))
+    np.testing.assert_array_equal(frame[::-1], golden["sam_resized_shape"])
+    scale = np.tile(np.array(frame) / np.array(size), 2)
+    np.testing.assert_allclose(golden["boxes_fed_to_sam"][:, 0], golden["boxes_xyxy"], atol=1e-5)
+    scaled = golden[f"{run}__boxes_sam_scale"]
+    if run == "area40_recompute":
+        np.testing.assert_array_equal(mask_bounds(golden[f"{run}__masks"]) - [0, 0, 1, 1], scaled)
+    else:
+        np.testing.assert_allclose(golden["boxes_xyxy"] * scale, scaled, atol=1e-4)
+    back = scaled / scale
+    found = np.concatenate([back[:, :2], back[:, 2:] - back[:, :2]], axis=1)
+    np.testing.assert_allclose(found, golden[f"{run}__returned_boxes_xywh"], atol=1e-4)

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from fovea.proposers.mask_filter import MaskFilter, drop_islands, fill_holes
+from fovea.regions import mask_bounds
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "fgvp" / "mask_filter.npz")
 
@@ -90,3 +91,11 @@ def test_areas_out_of_range_are_left_out() -> None:
     limits = MaskFilter(min_mask_area=10, max_mask_area=20)
     assert [limits.keeps(area) for area in (9, 10, 20, 21)] == [False, True, True, False]
     assert MaskFilter().keeps(10**9)
+
+
+def test_boxes_of_masks_match() -> None:
+    """The released ones end at the last pixel, ours behind it; an empty mask has no box at all."""
+    bounds, empty = mask_bounds(GOLDEN["masks"]), ~GOLDEN["masks"].any((1, 2))
+    np.testing.assert_array_equal(bounds[~empty] - [0, 0, 1, 1], GOLDEN["mask_boxes_xyxy"][~empty])
+    assert not bounds[empty].any()
+    assert not GOLDEN["mask_boxes_xyxy"][empty].any()

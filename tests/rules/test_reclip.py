@@ -127,3 +127,11 @@ def test_what_is_too_small_gets_nothing() -> None:
     # Where all are too small, all are kept.
     rules = ReclipRules(min_area=0.9)
     np.testing.assert_allclose(rules.apply("cat", parse, boxes, (10, 10), lambda _: np.full(3, 1 / 3)), [1 / 3] * 3)
+
+
+@pytest.mark.parametrize("share", ["0.0", "0.03", "0.06", "0.2"])
+def test_boxes_that_are_large_enough_are_the_recorded_ones(share: str) -> None:
+    parse = Parse(("cat",), (0,), ("ROOT",), ("NOUN",))
+    boxes, size = corners(SPATIAL["boxes_xywh"]), tuple(SPATIAL["image_wh"])
+    found = ReclipRules(min_area=float(share)).apply("cat", parse, boxes, size, lambda _: np.full(len(boxes), 0.1))
+    np.testing.assert_array_equal(found > 0, SPATIAL[f"area_keep_{share}"] > 0)
