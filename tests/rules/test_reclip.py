@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fovea.answers import softmax
 from fovea.language.entities import Entity, main_entity
 from fovea.language.keywords import Keywords
 from fovea.language.parsers import Parser
 from fovea.language.parses import Parse
+from fovea.regions import box_iou
 from fovea.rules.reclip import ReclipRules, Softness, softened
 from fovea.rules.relations import ReclipRelations, texts_of
 from fovea.rules.strict import between_table, relation_table
@@ -135,3 +137,17 @@ def test_boxes_that_are_large_enough_are_the_recorded_ones(share: str) -> None:
     boxes, size = corners(SPATIAL["boxes_xywh"]), tuple(SPATIAL["image_wh"])
     found = ReclipRules(min_area=float(share)).apply("cat", parse, boxes, size, lambda _: np.full(len(boxes), 0.1))
     np.testing.assert_array_equal(found > 0, SPATIAL[f"area_keep_{share}"] > 0)
+
+
+def test_relations_and_superlatives_act_as_recorded() -> None:
+    """From shares that were recorded, through the tables: what `_entity` does with each factor."""
+    boxes, probs = corners(SPATIAL["boxes_xywh"]), SPATIAL["probs"]
+    for theirs, ours in (("left_of", "left"), ("within", "inside")):
+        found = probs[0] * (relation_table(boxes, ours) @ probs[1])
+        np.testing.assert_allclose(found, SPATIAL[f"relation_{theirs}"][0], atol=1e-7)
+    for theirs, ours in (("bigger_than", "bigger"), ("left_of", "left")):
+        for share, expected in zip(probs, SPATIAL[f"superlative_{theirs}"], strict=True):
+            found = share * (relation_table(boxes, ours) @ share)
+            np.testing.assert_allclose(found / found.sum(), expected, atol=1e-7)
+    np.testing.assert_allclose(box_iou(boxes, boxes), SPATIAL["iou"], atol=1e-7)
+    np.testing.assert_allclose(softmax(SPATIAL["logits"], 0), SPATIAL["softmax"], atol=1e-7)
