@@ -1,0 +1,64 @@
+"""One round of refinement at ALBEF's real size: what is computed here against a full forward and backward pass.
+
+    python benchmarks/heat_step.py
+
+The released program passes picture and text through everything in each round, and differentiates every weight. Random
+weights do for timing. Ways take turns; the best of the rounds counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+
+from fovea.networks.albef import Albef, AlbefConfig
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--expressions", type=int, default=7)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = Albef(AlbefConfig()).eval()
+    pixels = torch.randn(1, 3, *model.config.image_size)
+    ids = torch.randint(5, model.config.vocab_size, (options.expressions, 9))
+    visible = torch.ones(options.expressions, 1 + model.config.grid[0] * model.config.grid[1], dtype=torch.bool)
+
+    def released() -> None:
+        model.requires_grad_(True)
+        model.zero_grad()
+        model(pixels, ids[:1], image_mask=visible[:1])[:, 1].sum().backward()
+        model.requires_grad_(False)
+
+    with torch.no_grad():
+        image = model.image_keys_values(model.encode_image(pixels))
+        states = model.encode_text(ids)
+
+    def ours(count: int) -> None:
+        model.glance(states[:count], image, model.config.heat_layer, image_mask=visible[:count])
+
+    times: dict[str, list[float]] = {"released": [], "one": [], "several": []}
+    for _ in range(options.rounds):
+        times["released"].append(seconds(released))
+        times["one"].append(seconds(lambda: ours(1)))
+        times["several"].append(seconds(lambda: ours(options.expressions)))
+    best = {name: min(taken) for name, taken in times.items()}
+    each = best["several"] / options.expressions
+    print(f"released order, one expression {best['released'] * 1e3:8.0f} ms")
+    for what, taken in (("one expression", best["one"]), (f"{options.expressions} together, each", each)):
+        print(f"here, {what:24} {taken * 1e3:8.0f} ms   {best['released'] / taken:.1f} times faster")
+
+
+if __name__ == "__main__":
+    main()
