@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.matching import MatchingModel
     from fovea.backbones.sam import SamSegmenter
+    from fovea.proposers.mask2former import Mask2Former
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -75,6 +76,14 @@ class Models:
                 f"the models {self.name!r} hold no matching model", "name an ALBEF or a BLIP with --models"
             )
         return self._once(("matcher", source), lambda: load_matching(source, self.device, self.dtype))
+
+    @property
+    def mask2former(self) -> Mask2Former:
+        """What proposes masks where SAM's grid is not to."""
+        from fovea.proposers.mask2former import load_mask2former
+
+        source = self.sources.mask2former
+        return self._once(("mask2former", source), lambda: load_mask2former(source, self.device, self.dtype))
 
     @property
     def captioner(self) -> Captioner:

@@ -22,7 +22,7 @@ MINIS = Path(__file__).parents[1] / "minis"
 
 
 #: The kinds of models.
-Role = Literal["clip", "sam", "matcher", "captioner"]
+Role = Literal["clip", "sam", "matcher", "captioner", "mask2former"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class ModelSources:
         sam: the segmenter.
         embedded: whether they are the minis, which know scenes and not photographs.
         captioner: a BLIP-2, for recipes that read captions.
+        mask2former: what proposes masks where SAM's grid is not to.
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
     """
 
@@ -43,6 +44,7 @@ class ModelSources:
     sam: str
     embedded: bool = False
     captioner: str = "Salesforce/blip2-opt-2.7b"
+    mask2former: str = "facebook/mask2former-swin-large-coco-panoptic"
     matcher: str = ""
 
     def of(self, role: Role) -> tuple[str, ...]:
@@ -72,13 +74,22 @@ PRESETS: dict[str, ModelSources] = {
 
 
 # Folders that a directory of several models may have, each with what stands in it.
-_FOLDERS = {"clip": "CLIP", "sam": "segmenter", "matcher": "matching model", "captioner": "captioner"}
+_FOLDERS = {
+    "clip": "CLIP",
+    "sam": "segmenter",
+    "matcher": "matching model",
+    "captioner": "captioner",
+    "mask2former": "Mask2Former",
+}
+
+# Of these there is one at most; CLIPs are summed.
+_SINGLE = tuple(role for role in _FOLDERS if role != "clip")
 
 # From the type that a configuration states to the folder of its kind; all others are CLIPs.
-_KINDS = {"sam": "sam", "albef": "matcher", "blip": "matcher", "blip-2": "captioner"}
+_KINDS = {"sam": "sam", "albef": "matcher", "blip": "matcher", "blip-2": "captioner", "mask2former": "mask2former"}
 
 # From how names on the hub begin to such types.
-_NAMES = {"sam": "sam", "blip2": "blip-2", "blip": "blip", "albef": "albef"}
+_NAMES = {"sam": "sam", "blip2": "blip-2", "blip": "blip", "albef": "albef", "mask2former": "mask2former"}
 
 
 def resolve_models(models: str) -> ModelSources:
@@ -106,11 +117,11 @@ def resolve_models(models: str) -> ModelSources:
             named[role].append(str(folder))
         if not folders:
             named[_role(item)].append(item)
-    for role in ("sam", "matcher", "captioner"):
+    for role in _SINGLE:
         if len(named[role]) > 1:
             raise CheckpointError(f"{models!r} names more than one {_FOLDERS[role]}", "name one")
     base = replace(PRESETS["photo-small"], name=models)
-    single: dict[str, Any] = {role: named[role][0] for role in ("sam", "matcher", "captioner") if named[role]}
+    single: dict[str, Any] = {role: named[role][0] for role in _SINGLE if named[role]}
     return replace(base, clips=tuple(named["clip"]) or base.clips, **single)
 
 

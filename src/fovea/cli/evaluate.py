@@ -89,7 +89,8 @@ def run(
     proposals: Annotated[
         str,
         typer.Option(
-            "--proposals", help="ground-truth, sam-boxes, detections or grid; for a table also several, with commas."
+            "--proposals",
+            help="ground-truth, sam-boxes, detections, grid or mask2former; for a table also several, with commas.",
         ),
     ] = "ground-truth",
     assignment: Annotated[

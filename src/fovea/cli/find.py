@@ -43,7 +43,11 @@ def run(
     recipe: RecipeOption = "fgvp",
     proposals: Annotated[
         str,
-        typer.Option("--proposals", metavar="grid|FILE", help="Where it could be: SAM's grid, or a file with boxes."),
+        typer.Option(
+            "--proposals",
+            metavar="grid|mask2former|FILE",
+            help="Where it could be: SAM's grid, all masks of a Mask2Former, or a file with boxes.",
+        ),
     ] = "grid",
     models: ModelsOption = "mini",
     out: OutOption = None,
@@ -83,10 +87,12 @@ def run(
     from fovea.rules.subtraction import read_bank
 
     opened = open_picture(picture)
-    regions = None if proposals == "grid" else regions_from_file(proposals, opened)
+    searched = proposals in ("grid", "mask2former")
+    regions = None if searched else regions_from_file(Path(proposals), opened)
     opened_models = Models(models, device=device, dtype=dtype)
     grounder = load(
-        recipe, opened_models, relations=relations, parser=parser, rendering=rendering,
+        recipe, opened_models, search=proposals if searched else "grid",
+        relations=relations, parser=parser, rendering=rendering,
         bank=None if bank is None else read_bank(bank), aggregate=aggregate, template=template,
         grid=resolve_grid(
             opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,

@@ -13,6 +13,7 @@ from fovea.backbones.sources import fingerprint
 from fovea.cache import FeatureCache
 from fovea.evaluation.benchmarks import Benchmark, Source
 from fovea.evaluation.examples import Example
+from fovea.evaluation.grounding import SEARCHED
 from fovea.grounder import Grounder
 from fovea.recipes import Recipe, load, resolve_grid, resolve_recipe
 from fovea.recipes.reported import Setting, setting
@@ -86,6 +87,7 @@ class Experiment:
             self.recipe, models, relations=self.relations, parser=self.parser, rendering=self.rendering, bank=bank,
             aggregate=self.aggregate, template=self._template(benchmark),
             grid=resolve_grid(models.sources, **self.grid), cache=cache,
+            search=self.proposals if self.proposals in SEARCHED else "grid",
         )  # fmt: skip
 
     def _template(self, benchmark: Benchmark) -> str:
@@ -101,7 +103,8 @@ class Experiment:
         sources = self.open_models().sources
         used = [source for role in models_of(self.chosen) for source in sources.of(role)]
         # Annotated regions need no segmenter.
-        used += [] if self.proposals == "ground-truth" else [sources.sam]
+        searched = sources.mask2former if self.proposals == "mask2former" else sources.sam
+        used += [] if self.proposals == "ground-truth" else [searched]
         about["weights"] = " ".join(map(fingerprint, used))
         return about
 

@@ -21,15 +21,18 @@ from fovea.regions import Regions, box_iou
 #: A box counts when its IoU with the right one is greater.
 MIN_IOU = 0.5
 
+#: Proposals that a search of the picture makes.
+SEARCHED = ("grid", "mask2former")
+
 #: Where proposals may come from.
-PROPOSALS = ("ground-truth", "sam-boxes", "detections", "grid")
+PROPOSALS = ("ground-truth", "sam-boxes", "detections", "grid", "mask2former")
 
 #: What a row of results must have to be counted.
 NEEDED = frozenset({"key", "kind", "correct", "chance", "source"})
 
 
 def _proposals(example: Example, proposals: str) -> Regions | None:
-    """Regions to choose from: annotated, their boxes with SAM's masks, detected, or None for SAM's grid."""
+    """Regions to choose from: annotated, their boxes with SAM's masks, detected; None where pictures are searched."""
     if proposals == "ground-truth":
         return example.truth
     if proposals == "sam-boxes":
@@ -38,7 +41,7 @@ def _proposals(example: Example, proposals: str) -> Regions | None:
         if example.detections is None:
             raise DataError("the data comes without detections", "choose other proposals, such as grid")
         return example.detections
-    if proposals == "grid":
+    if proposals in SEARCHED:
         return None
     raise DataError(f"there are no proposals called {proposals!r}", f"known are {', '.join(PROPOSALS)}")
 

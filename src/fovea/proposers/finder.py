@@ -11,6 +11,7 @@ import numpy as np
 from fovea.cache import FeatureCache
 from fovea.errors import RegionError
 from fovea.pictures import Picture
+from fovea.proposers import Proposer
 from fovea.proposers.grid_settings import GridSettings
 from fovea.regions import Regions
 
@@ -43,6 +44,11 @@ class Pointed:
             raise RegionError(f"{' and '.join(given)} are given together", "give boxes, masks, points or regions")
 
     @property
+    def nothing(self) -> bool:
+        """Whether the picture is to be searched."""
+        return self.boxes is None and self.masks is None and self.points is None and self.regions is None
+
+    @property
     def has_masks(self) -> bool:
         """Whether nothing is left for a segmenter to do."""
         return self.masks is not None or (self.regions is not None and self.regions.masks is not None)
@@ -53,11 +59,17 @@ class RegionFinder:
 
     Args:
         load_segmenter: gives the segmenter, when it is first needed.
-        grid: how a picture is searched, and how masks are mended.
+        grid: how a picture is searched with it, and how masks are mended.
+        load_proposer: gives what searches a picture in place of SAM's grid, when it is first needed.
     """
 
-    def __init__(self, load_segmenter: Callable[[], SamSegmenter], grid: GridSettings | None = None) -> None:
-        self._load_segmenter = load_segmenter
+    def __init__(
+        self,
+        load_segmenter: Callable[[], SamSegmenter],
+        grid: GridSettings | None = None,
+        load_proposer: Callable[[], Proposer] | None = None,
+    ) -> None:
+        self._load_segmenter, self._load_proposer = load_segmenter, load_proposer
         self.grid = grid or GridSettings()
 
     @property
@@ -67,8 +79,9 @@ class RegionFinder:
 
     def warm_up(self, pointed: Pointed, with_masks: bool) -> None:
         """Load the segmenter where it will be needed: loading is no part of the time of an answer."""
-        searched = pointed.boxes is None and pointed.regions is None
-        if pointed.points is not None or (not pointed.has_masks and (searched or with_masks)):
+        if pointed.nothing:
+            _ = self._proposer()
+        elif pointed.points is not None or (with_masks and not pointed.has_masks):
             _ = self.segmenter
 
     def find(self, picture: Picture, pointed: Pointed, with_masks: bool, cache: FeatureCache) -> Regions:
@@ -103,6 +116,12 @@ class RegionFinder:
             from fovea.proposers.sam_prompts import regions_at
 
             return regions_at(picture, pointed.points, self.segmenter, cache)
+        return self._proposer().propose(picture, cache)
+
+    def _proposer(self) -> Proposer:
+        """What searches a picture."""
+        if self._load_proposer is not None:
+            return self._load_proposer()
         from fovea.proposers.sam_grid import SamGrid
 
-        return SamGrid(self.segmenter, self.grid).propose(picture, cache)
+        return SamGrid(self.segmenter, self.grid)

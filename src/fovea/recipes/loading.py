@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError
 from fovea.language.templates import checked_template
 from fovea.marks.styles import MarkOptions
+from fovea.proposers import Proposer
 from fovea.proposers.finder import RegionFinder
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.fgvp import FGVP_RECIPES
@@ -71,6 +73,7 @@ def load(
     aggregate: str = "sum",
     template: str | None = None,
     grid: GridSettings | None = None,
+    search: str = "grid",
     cache: FeatureCache | None = None,
 ) -> Grounder:
     """Build a grounder.
@@ -91,6 +94,7 @@ def load(
         aggregate: how the scores of several visual prompts become one: ``sum`` or ``max``.
         template: sentence around expressions, with ``{}`` in their place; the recipe's by default.
         grid: how pictures are searched where no regions are given; as :func:`resolve_grid` says by default.
+        search: what searches pictures where no regions are given: ``grid`` of SAM, or ``mask2former``.
         cache: of features, which several grounders may share; a new one by default.
 
     Returns:
@@ -124,5 +128,14 @@ def load(
     scored = (len(chosen.styles) if aggregate == "sum" else 1) * len(opened.sources.clips)
     rules = resolve_relations(relations, parser, scored) if chosen.relations else None
     scorer = build_scorer(chosen, opened, sentence, parser, marking)
-    finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources))
+    finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources), _searcher(search, opened))
     return Grounder(chosen.name, opened.name, scorer, finder, cache, rules)
+
+
+def _searcher(name: str, models: Models) -> Callable[[], Proposer] | None:
+    """What takes the place of SAM's grid; None for the grid."""
+    if name == "grid":
+        return None
+    if name == "mask2former":
+        return lambda: models.mask2former
+    raise ExpressionError(f"there is no search called {name!r}", "known are grid and mask2former")
