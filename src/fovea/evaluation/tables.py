@@ -91,11 +91,9 @@ def measure_table(
             one = cell.experiment
             header = about(cell.grounder, one.proposals, one.assignment, one.header(benchmark, cell.grounder))
             rows[cell.file] = resume(out / cell.file, header, NEEDED)
-    missing = [
-        index
-        for index, example in enumerate(benchmark.examples)
-        if example.queries and any(example.key not in done for done in rows.values())
-    ]
+    # Each look at a composed example composes it.
+    keys = {index: example.key for index, example in enumerate(benchmark.examples) if example.queries}
+    missing = [index for index, key in keys.items() if any(key not in done for done in rows.values())]
     advance = started(len(missing))
     for found in _work(tuple(experiments), banks, missing, processes, cells, benchmark):
         for file, (key, measured) in found.items():
@@ -104,15 +102,14 @@ def measure_table(
                 if out is not None:
                     append(out / file, measured)
         advance()
-    return [_summary(cell, benchmark, rows[cell.file]) for cell in cells]
+    return [_summary(cell, benchmark, [rows[cell.file][key] for key in keys.values()]) for cell in cells]
 
 
-def _summary(cell: _Cell, benchmark: Benchmark, rows: dict[str, list[Row]]) -> dict[str, Any]:
+def _summary(cell: _Cell, benchmark: Benchmark, pictures: Sequence[list[Row]]) -> dict[str, Any]:
     experiment, grounder = cell.experiment, cell.grounder
-    # Of an earlier run there may be more pictures than were asked for.
-    wanted = [row for example in benchmark.examples for row in rows.get(example.key, [])]
+    rows = [row for picture in pictures for row in picture]
     result = summarise(
-        benchmark.name, grounder.recipe, grounder.models, wanted, experiment.proposals, experiment.assignment
+        benchmark.name, grounder.recipe, grounder.models, rows, experiment.proposals, experiment.assignment
     )
     reported = experiment.chosen.reported.get(experiment.setting(benchmark, grounder))
     return {**result, "recipe": experiment.recipe, "reported": reported}
