@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import stat
@@ -54,3 +55,19 @@ def _replace(place: Path, payload: bytes) -> None:
         beside.replace(place)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def content_hash(*paths: Path) -> str:
+    """A hash of the content of files, whatever they are called.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror})", "check the path") from error
+    return digest.hexdigest()

@@ -159,3 +159,15 @@ def test_files_are_models_with_fingerprints(tmp_path: Path) -> None:
     before = fingerprint(str(file))
     save_file({**STATE, "logit_scale": torch.tensor(1.0)}, file)
     assert fingerprint(str(file)) != before
+
+
+def test_a_tokenizer_without_settings_will_do(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer()
+    model = ClipResnet(replace(wide_model().config, vocab_size=len(tokenizer)))
+    save_file(model.state_dict(), tmp_path / "RN50.safetensors")
+    tokenizer.save_pretrained(tmp_path)
+    whole = load_clip(str(tmp_path)).encode_texts(["the red car", "dog"])
+    for path in tmp_path.glob("*.json"):
+        if path.name != "tokenizer.json":
+            path.unlink()
+    np.testing.assert_allclose(load_clip(str(tmp_path)).encode_texts(["the red car", "dog"]), whole, atol=1e-5)

@@ -182,3 +182,15 @@ def test_models_without_a_matching_model_say_so(albef_directory: Path) -> None:
 def replace_matcher(models: Models) -> Models:
     models.sources = replace(models.sources, matcher="")
     return models
+
+
+def test_files_that_may_run_code_are_no_models(tmp_path: Path) -> None:
+    pickled = tmp_path / "RN50x16.pt"
+    pickled.write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="pickles are not read here; convert it"):
+        resolve_models(str(pickled))
+
+
+def test_what_is_not_named_is_said(albef_directory: Path) -> None:
+    assert resolve_models(str(albef_directory)).name.endswith("openai/clip-vit-base-patch32, facebook/sam-vit-base")
+    assert resolve_models("some/clip,facebook/sam-vit-huge").name == "some/clip,facebook/sam-vit-huge"

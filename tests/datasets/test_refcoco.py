@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fovea.datasets.refcoco import boxes_from_xywh, picture_name, read_refcoco
+from fovea.datasets.refcoco import boxes_from_xywh, expression_files, picture_name, read_refcoco
 from fovea.errors import DataError
 from fovea.evaluation.grounding import MIN_IOU
 from fovea.regions import box_iou
@@ -91,3 +91,30 @@ def test_odd_boxes_keep_their_places() -> None:
     boxes = boxes_from_xywh([[1, 2, 3, 4], [5, 5, 0, 0], [-5, -5, 3, 3], [100, 100, 5, 5]], (20, 10))
     np.testing.assert_array_equal(boxes, [[1, 2, 4, 6], [5, 5, 6, 6], [0, 0, 1, 1], [19, 9, 20, 10]])
     assert boxes_from_xywh([], (20, 10)).shape == (0, 4)
+
+
+def test_detections_are_those_of_the_data_set(data: Path) -> None:
+    """ReCLIP ships one file per data set, all in one folder."""
+    (data / "input.jsonl").rename(data / "refcoco_val.jsonl")
+    own = json.loads((data / "dets_dict.json").read_text())
+    (data / "dets_dict.json").rename(data / "refcoco_dets_dict.json")
+    (data / "refcoco+_dets_dict.json").write_text(json.dumps({key: [[0, 0, 1, 1]] for key in own}))
+    before = expression_files(data, "refcoco_val")
+    assert [path.name for path in before] == ["refcoco_val.jsonl", "refcoco_dets_dict.json"]
+    expected = sum(len(rows) for rows in own.values())
+    assert sum(len(example.detections or ()) for example in read_refcoco(data, "refcoco_val")) >= expected
+    (data / "refcoco_dets_dict.json").rename(data / "refcocog_dets_dict.json")
+    with pytest.raises(DataError, match=r"several files of detections: refcoco\+_dets_dict.json, refcocog"):
+        read_refcoco(data, "refcoco_val")
+
+
+def test_damage_is_one_line(data: Path) -> None:
+    lines = [json.loads(line) for line in (data / "input.jsonl").read_text().splitlines()]
+    (data / "input.jsonl").write_text("".join(json.dumps({**line, "ann_id": []}) + "\n" for line in lines))
+    with pytest.raises(DataError, match="means no region"):
+        read_refcoco(data)
+    shutil.copy(GOLDEN / "input.jsonl", data)
+    for picture in (data / "images").iterdir():
+        picture.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="is not a readable picture"):
+        read_refcoco(data)

@@ -105,3 +105,8 @@ def test_masks_of_expressions_by_the_names_of_tables(tmp_path: Path) -> None:
     assert setting(benchmark.split, "ground-truth", GridSettings()) not in RECIPES["iterprime"].reported
     with pytest.raises(DataError, match="no refs"):
         open_benchmark("refcoco-masks", Source(tmp_path, "refcoco+-google-val"))
+
+
+def test_only_the_usual_division_is_compared(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'refcoco' names no split; write it as"):
+        open_benchmark("refcoco-masks", Source(tmp_path, "refcoco"))

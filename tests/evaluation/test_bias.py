@@ -205,3 +205,8 @@ def test_recipes_share_models_and_features() -> None:
     assert cache.stats.misses == before
     assert len(summed.rows) == len(audit.rows) > 0
     assert json.loads(json.dumps(audit.rows)) == [*audit.rows]
+
+
+def test_recipes_without_marks_are_refused() -> None:
+    with pytest.raises(ExpressionError, match="'car' draws no marks; name visual prompts"):
+        load_judges(["crop", "car"], "mini-vit", "a {}", device="cpu")

@@ -92,7 +92,7 @@ def test_tables_name_recipes_that_are_there() -> None:
 def test_the_command_prints_the_papers_numbers_beside_ours(capsys: pytest.CaptureFixture[str]) -> None:
     from fovea.cli.tables import markdown, run_table
 
-    run_table("small", BASE, None, 1, as_json=True)
+    run_table("small", BASE, ["ground-truth"], None, 1, as_json=True)
     document = json.loads(capsys.readouterr().out)
     assert document["table"] == "small"
     rows = document["rows"]
@@ -102,3 +102,10 @@ def test_the_command_prints_the_papers_numbers_beside_ours(capsys: pytest.Captur
     assert lines[2].endswith("| 0.709 |")
     assert lines[-2].startswith("| chance | ground-truth |")
     assert "models mini" in lines[-1]
+
+
+def test_a_file_is_no_folder_of_results(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(DataError, match="cannot be a folder of results"):
+        tables.measure_table(experiments()[:1], tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"

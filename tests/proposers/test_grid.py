@@ -204,3 +204,22 @@ def test_boxes_go_to_the_frame_and_back_as_recorded(run: str) -> None:
     back = scaled / scale
     found = np.concatenate([back[:, :2], back[:, 2:] - back[:, :2]], axis=1)
     np.testing.assert_allclose(found, golden[f"{run}__returned_boxes_xywh"], atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (20, 1000), (35, 35)])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_crops_of_tiny_pictures_are_never_empty(size: tuple[int, int], layers: int) -> None:
+    for crop in crop_layers(size, layers):
+        x1, y1, x2, y2 = crop.box
+        assert 0 <= x1 < x2 <= size[0]
+        assert 0 <= y1 < y2 <= size[1]
+
+
+def test_mending_may_bring_a_mask_out_of_the_sizes_that_count() -> None:
+    low = torch.full((1, 1, 32, 32), -9.0)
+    low[0, 0, 4:14, 4:14] = low[0, 0, 20:22, 20:22] = 9.0
+    found = [(Crop((0, 0, 32, 32), 0), [MaskLogits(low, torch.tensor([[0.95]]))])]
+    for least, expected in ((90, 1), (102, 0)):
+        limits = MaskFilter(drop_islands_below=10, min_mask_area=least)
+        regions = collect(found, (32, 32), 32, GridSettings(min_stability=0, mask_filter=limits))
+        assert len(regions) == expected

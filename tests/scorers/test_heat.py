@@ -103,3 +103,8 @@ def test_pictures_of_heat() -> None:
     assert shown[0, 0, 0] == 100
     assert shown[7, 0, 0] == 40
     assert (candidates_picture(pixels, mask[:0]) == 40).all()
+
+
+def test_templates_may_hold_other_braces(scorer: HeatInMasks) -> None:
+    odd = HeatInMasks(scorer.model, scorer.finder, template="{} {x} {")
+    assert odd.score(PICTURE, REGIONS, ["the dog"], FeatureCache()).values.shape == (4, 1)

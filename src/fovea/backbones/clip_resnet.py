@@ -172,7 +172,11 @@ def load_tokenizer(files: ResnetFiles) -> Any:
     from transformers import CLIPTokenizerFast, PreTrainedTokenizerFast
 
     if (files.directory / "tokenizer.json").is_file():
-        return PreTrainedTokenizerFast.from_pretrained(files.directory)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(files.directory)
+        if tokenizer.pad_token is None:
+            # The file alone names no padding. What stands behind the end token changes nothing, so 0 will do.
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
+        return tokenizer
     if (files.directory / "vocab.json").is_file() and (files.directory / "merges.txt").is_file():
         return CLIPTokenizerFast.from_pretrained(files.directory)
     from transformers import AutoTokenizer

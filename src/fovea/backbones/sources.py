@@ -122,14 +122,19 @@ def resolve_models(models: str) -> ModelSources:
             raise CheckpointError(f"{models!r} names more than one {_FOLDERS[role]}", "name one")
     base = replace(PRESETS["photo-small"], name=models)
     single: dict[str, Any] = {role: named[role][0] for role in _SINGLE if named[role]}
-    return replace(base, clips=tuple(named["clip"]) or base.clips, **single)
+    # What was not named is said, so that no result passes for one of other models.
+    usual = [source for role in ("clip", "sam") if not named[role] for source in base.of(role)]
+    name = ", ".join([models, *usual])
+    return replace(base, name=name, clips=tuple(named["clip"]) or base.clips, **single)
 
 
 def _role(item: str) -> str:
     """What a directory, file or hub name is: by its configuration or weights, else by its name."""
     path, name = Path(item), item.rsplit("/", 1)[-1].lower()
     if path.is_file():
-        return "matcher" if path.suffix != ".safetensors" or _is_albef(path) else "clip"
+        if path.suffix != ".safetensors":
+            raise CheckpointError(f"{item} is no safetensors file, and pickles are not read here", "convert it")
+        return "matcher" if _is_albef(path) else "clip"
     try:
         kind = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError):

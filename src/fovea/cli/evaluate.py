@@ -154,19 +154,21 @@ def run(
     from fovea.evaluation.grounding import evaluate_grounding, summarise
     from fovea.proposers.mask_filter import MaskFilter
 
+    if (table is None) == (benchmark == "table"):
+        raise typer.BadParameter("name a table after `table`, and nothing after a benchmark")
     experiment = Experiment(
         on if benchmark == "table" else benchmark, Source(data, split, kind, limit, seed, names), recipe, models,
-        device, dtype, proposals, known_assignment(assignment), relations, parser, rendering, bank,
+        device, dtype, "grid" if table else proposals, known_assignment(assignment), relations, parser, rendering, bank,
         aggregate, template,
         grid={
             "points_per_side": points_per_side, "max_overlap": max_overlap, "crop_layers": crop_layers,
             "mask_filter": MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
         },
     )  # fmt: skip
-    if benchmark == "table":
+    if table is not None:
         from fovea.cli.tables import run_table
 
-        run_table(table, experiment, out, processes, as_json)
+        run_table(table, experiment, [kind.strip() for kind in proposals.split(",")], out, processes, as_json)
         return
     wanted = open_benchmark(benchmark, experiment.source)
     grounder = experiment.build(wanted, experiment.open_models(), experiment.read_bank(wanted.examples))

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from fovea.evaluation.experiment import Experiment
 
 
-def run_table(name: str | None, base: Experiment, out: Path | None, processes: int, as_json: bool) -> None:
+def run_table(name: str, base: Experiment, kinds: list[str], out: Path | None, processes: int, as_json: bool) -> None:
     """Measure a table and print it.
 
     Args:
         name: of the table.
-        base: everything but the recipe; its proposals may be several, joined by commas.
+        base: everything but the recipe and the proposals.
+        kinds: of proposals, each a row of its own.
         out: folder of the files of results.
         processes: that work side by side.
         as_json: print one JSON document.
@@ -27,8 +28,7 @@ def run_table(name: str | None, base: Experiment, out: Path | None, processes: i
     from fovea.cli.progress import progress
     from fovea.evaluation.tables import measure_table, table_experiments
 
-    kinds = [kind.strip() for kind in base.proposals.split(",")]
-    experiments = table_experiments(name or "", base, kinds)
+    experiments = table_experiments(name, base, kinds)
     with ExitStack() as stack:
         results = measure_table(
             experiments, out, processes, lambda count: stack.enter_context(progress("pictures", count))

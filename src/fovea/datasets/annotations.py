@@ -185,7 +185,7 @@ def category_examples(
     Raises:
         DataError: the detections are broken.
     """
-    detections = read_detections(directory)
+    detections = read_detections(directory, file.path.stem)
     asked = [picture for picture in file.pictures if any(one.category in texts for one in picture.annotations)][:limit]
     return LazyExamples(
         len(asked),

@@ -18,6 +18,7 @@ from fovea.datasets.refcoco import boxes_from_xywh
 from fovea.datasets.subsets import is_unseen
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example, LazyExamples, Query
+from fovea.files import content_hash
 from fovea.proposers.given import read_json
 from fovea.regions import Regions, Rle, encode_masks, mask_bounds
 
@@ -115,7 +116,7 @@ def read_phrasecut(root: Path, split: str, limit: int | None = None) -> LazyExam
     def make(index: int) -> Example:
         return _example(root, ids[index], tasks[ids[index]], sizes[ids[index]])
 
-    return LazyExamples(len(ids), make, f"phrasecut {path.stem}")
+    return LazyExamples(len(ids), make, f"{path.stem} {content_hash(path)}")
 
 
 def _example(root: Path, image: int, tasks: list[dict[str, Any]], size: tuple[int, int]) -> Example:

@@ -45,8 +45,8 @@ def read_refcoco(directory: Path, split: str | None = None, limit: int | None = 
     Raises:
         DataError: a file is missing or broken.
     """
-    lines = _lines(_split_file(directory, split))
-    detections = read_detections(directory)
+    path = _split_file(directory, split)
+    lines, detections = _lines(path), read_detections(directory, path.stem)
     grouped: dict[str, list[dict[str, Any]]] = {}
     try:
         for line in lines:
@@ -54,6 +54,13 @@ def read_refcoco(directory: Path, split: str | None = None, limit: int | None = 
         return [_example(directory, name, grouped[name], detections) for name in [*grouped][:limit]]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise DataError(f"the expressions in {directory} are broken: {error!r}", "use ReCLIP's JSON lines") from error
+
+
+def expression_files(directory: Path, split: str | None) -> list[Path]:
+    """The files that :func:`read_refcoco` reads: expressions, and detections where there are any."""
+    path = _split_file(directory, split)
+    found = _detections_file(directory, path.stem)
+    return [path] if found is None else [path, found]
 
 
 def _split_file(directory: Path, split: str | None) -> Path:
@@ -74,20 +81,34 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} cannot be read: {error}", "use ReCLIP's JSON lines") from error
 
 
-def read_detections(directory: Path) -> Detections | None:
+def read_detections(directory: Path, split: str) -> Detections | None:
     """The boxes of ReCLIP's detections, where a directory has a JSON file whose name holds ``det``.
 
+    Args:
+        directory: ReCLIP's has one file per data set, all in one folder.
+        split: such as ``refcoco+_val``: the file that begins with its data set is the right one of several.
+
     Raises:
-        DataError: the file holds something else.
+        DataError: the file holds something else, or it cannot be told which of several is meant.
     """
-    found = sorted(path for path in directory.glob("*.json") if "det" in path.stem.lower())
-    if not found:
+    path = _detections_file(directory, split)
+    if path is None:
         return None
     try:
-        boxes = detections_by_picture(json.loads(found[0].read_text(encoding="utf-8")))
+        boxes = detections_by_picture(json.loads(path.read_text(encoding="utf-8")))
         return {key: [[float(value) for value in box] for box in rows] for key, rows in boxes.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{found[0]} holds no detections: {error!r}", "use ReCLIP's format, x, y, w, h") from error
+        raise DataError(f"{path} holds no detections: {error!r}", "use ReCLIP's format, x, y, w, h") from error
+
+
+def _detections_file(directory: Path, split: str) -> Path | None:
+    found = sorted(path for path in directory.glob("*.json") if "det" in path.stem.lower())
+    own = [path for path in found if path.stem.startswith(split.rpartition("_")[0] + "_")]
+    found = own if len(own) == 1 else found
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{directory} holds several files of detections: {names}", f"keep the one of {split}")
+    return found[0] if found else None
 
 
 def _picture_path(directory: Path, name: str) -> Path:
@@ -115,13 +136,18 @@ def boxes_from_xywh(rows: Iterable[Iterable[float]], size: tuple[int, int]) -> n
 
 def _example(directory: Path, name: str, lines: list[dict[str, Any]], detections: Detections | None) -> Example:
     path = _picture_path(directory, name)
-    with Image.open(path) as image:
-        size = image.size
+    try:
+        with Image.open(path) as image:
+            size = image.size
+    except OSError as error:
+        raise DataError(f"{path} is not a readable picture", "get it again") from error
     annotations = {row["id"]: row["bbox"] for line in lines for row in line["anns"]}
     place = {key: index for index, key in enumerate(annotations)}
     queries = []
     for line in lines:
         gold = line["ann_id"] if isinstance(line["ann_id"], list) else [line["ann_id"]]
+        if not gold:
+            raise ValueError("an expression means no region")
         targets = tuple(place[key] for key in gold)
         queries += [Query(sentence["raw"].lower(), "expression", targets) for sentence in line["sentences"]]
     truth = Regions(boxes_from_xywh(annotations.values(), size), size, "ground-truth")

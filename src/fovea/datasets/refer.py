@@ -18,6 +18,7 @@ from fovea.datasets.refcoco import boxes_from_xywh
 from fovea.datasets.subsets import POSITION_TESTS, PositionTest
 from fovea.errors import DataError, RegionError
 from fovea.evaluation.examples import Example, LazyExamples, Query
+from fovea.files import content_hash
 from fovea.proposers.given import mask_from_coco, read_json
 from fovea.regions import Regions
 
@@ -128,7 +129,9 @@ def read_refer(
         _take_instances(examples, read_json(directory / "instances.json"))
     except _ERRORS as error:
         raise DataError(f"{directory / 'instances.json'} is broken: {error!r}", "use REFER's file") from error
-    return LazyExamples(len(examples.images), examples.example, f"{dataset} {path.name} {split}, position {position}")
+    return LazyExamples(
+        len(examples.images), examples.example, f"{dataset} {split}, position {position}, {content_hash(path)}"
+    )
 
 
 def _expressions_file(root: Path, dataset: str, split_by: str | None) -> tuple[Path, Path]:

@@ -11,8 +11,8 @@ from fovea.datasets.annotations import find_annotations, split_name
 from fovea.datasets.coco import read_coco
 from fovea.datasets.paco import read_paco
 from fovea.datasets.phrasecut import read_phrasecut
-from fovea.datasets.refcoco import read_refcoco
-from fovea.datasets.refer import read_refer
+from fovea.datasets.refcoco import expression_files, read_refcoco
+from fovea.datasets.refer import SPLIT_BY, read_refer
 from fovea.errors import DataError
 from fovea.evaluation.examples import (
     Example,
@@ -22,6 +22,7 @@ from fovea.evaluation.examples import (
     fingerprint,
     read_examples,
 )
+from fovea.files import content_hash
 
 #: Every benchmark, with what it asks for.
 BENCHMARKS = {
@@ -110,7 +111,7 @@ def open_benchmark(name: str, source: Source) -> Benchmark:
         split = split_name(find_annotations(data, "instances", source.split))
         return Benchmark(name, found, found.origin, split=f"coco-{split}")
     examples = read_refcoco(data, source.split, source.limit)
-    origin = f"{data.resolve().name} {source.split or ''}".strip()
+    origin = f"{source.split or ''} {content_hash(*expression_files(data, source.split))}".strip()
     return Benchmark(name, examples, origin, split=(source.split or "").replace("_", "-"))
 
 
@@ -118,8 +119,12 @@ def _refer(data: Path, source: Source) -> Benchmark:
     """Splits are named as tables name them: ``refcoco-testA``, ``refcocog-google-val``."""
     dataset, _, rest = (source.split or "refcoco-val").partition("-")
     split_by, _, part = rest.rpartition("-")
+    if not part:
+        raise DataError(f"{source.split!r} names no split", "write it as refcoco+-testA or refcocog-google-val")
     examples = read_refer(data, dataset, part, split_by or None, limit=source.limit)
-    return Benchmark("refcoco-masks", examples, examples.origin, split=f"{dataset}-{part} mIoU")
+    # The paper reports the usual division only.
+    usual = split_by in ("", SPLIT_BY.get(dataset))
+    return Benchmark("refcoco-masks", examples, examples.origin, split=f"{dataset}-{part} mIoU" if usual else "")
 
 
 def _directory(name: str, source: Source) -> Path:

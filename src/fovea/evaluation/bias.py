@@ -139,6 +139,8 @@ def load_judges(
     finder = RegionFinder(lambda: opened.segmenter, resolve_grid(opened.sources))
     judges = {}
     for name, recipe in chosen.items():
+        if not recipe.styles:
+            raise ExpressionError(f"the recipe {name!r} draws no marks", "name visual prompts, such as crop+D4")
         scorer = MarkedClip(opened.clips, recipe.styles, template, DirectRendering(recipe.options))
         judges[name] = Grounder(name, opened.name, scorer, finder, cache)
     return judges

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 from fovea.answers import Assignment
 from fovea.backbones.models import Models
-from fovea.backbones.sources import fingerprint
+from fovea.backbones.sources import fingerprint, resolve_models
 from fovea.cache import FeatureCache
+from fovea.errors import DataError
 from fovea.evaluation.benchmarks import Benchmark, Source
 from fovea.evaluation.examples import Example
-from fovea.evaluation.grounding import SEARCHED
+from fovea.evaluation.grounding import PROPOSALS, SEARCHED
+from fovea.files import content_hash
 from fovea.grounder import Grounder
 from fovea.recipes import Recipe, load, resolve_grid, resolve_recipe
 from fovea.recipes.reported import Setting, setting
@@ -54,6 +57,10 @@ class Experiment:
     aggregate: str = "sum"
     template: str | None = None
     grid: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.proposals not in PROPOSALS:
+            raise DataError(f"there are no proposals called {self.proposals!r}", f"known are {', '.join(PROPOSALS)}")
 
     @property
     def chosen(self) -> Recipe:
@@ -98,13 +105,18 @@ class Experiment:
         about = {"benchmark": benchmark.name, "data": benchmark.origin, "dtype": self.dtype}
         about |= {"rendering": self.rendering, "aggregate": self.aggregate, "template": self._template(benchmark)}
         about["relations"] = "none" if grounder.relations is None else grounder.relations.name
+        about["parser"] = content_hash(Path(self.parser)) if self.parser.endswith(".json") else self.parser
+        about["masks"] = str(grounder.finder.grid.mask_filter)
         if self.chosen.subtraction:
-            about["bank"] = "of the data" if self.bank is None else str(self.bank)
-        sources = self.open_models().sources
+            texts = "\n".join(grounder.scorer.bank.texts)  # type: ignore[attr-defined]
+            about["bank"] = hashlib.blake2b(texts.encode(), digest_size=16).hexdigest()
+        sources = resolve_models(self.models)
         used = [source for role in models_of(self.chosen) for source in sources.of(role)]
-        # Annotated regions need no segmenter.
-        searched = sources.mask2former if self.proposals == "mask2former" else sources.sam
-        used += [] if self.proposals == "ground-truth" else [searched]
+        if self.proposals == "mask2former":
+            used.append(sources.mask2former)
+        elif self.proposals == "grid" or grounder.scorer.needs_masks:
+            # Also where boxes get their masks from it.
+            used.append(sources.sam)
         about["weights"] = " ".join(map(fingerprint, used))
         return about
 

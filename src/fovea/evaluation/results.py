@@ -43,8 +43,11 @@ def resume(path: Path, experiment: Mapping[str, str], needed: frozenset[str]) ->
 
 def append(path: Path, rows: Sequence[Row]) -> None:
     """Add the rows of one picture to a file that :func:`resume` made ready."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(rows) + "\n")
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rows) + "\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror})", "choose another file") from error
 
 
 def _text(path: Path) -> str:

@@ -86,7 +86,10 @@ def measure_table(
     cells = _cells(tuple(experiments), benchmark, banks)
     rows: dict[str, dict[str, list[Row]]] = {cell.file: {} for cell in cells}
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{out} cannot be a folder of results ({error.strerror})", "name another") from error
         for cell in cells:
             one = cell.experiment
             header = about(cell.grounder, one.proposals, one.assignment, one.header(benchmark, cell.grounder))

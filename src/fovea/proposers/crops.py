@@ -48,6 +48,9 @@ def crop_layers(size: tuple[int, int], layers: int) -> list[Crop]:
         for column in range(count):
             for row in range(count):
                 x, y = column * (width - overlap), row * (height - overlap)
+                if x >= size[0] or y >= size[1]:
+                    # A tiny picture has fewer crops.
+                    continue
                 crops.append(Crop((x, y, min(x + width, size[0]), min(y + height, size[1])), layer))
     return crops
 

@@ -115,7 +115,7 @@ class RegionFinder:
         if pointed.points is not None:
             from fovea.proposers.sam_prompts import regions_at
 
-            return regions_at(picture, pointed.points, self.segmenter, cache)
+            return regions_at(picture, pointed.points, self.segmenter, cache, mask_filter=self.grid.mask_filter)
         return self._proposer().propose(picture, cache)
 
     def _proposer(self) -> Proposer:

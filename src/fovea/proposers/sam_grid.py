@@ -86,11 +86,15 @@ def _mended(found: _Candidates, mask_filter: MaskFilter, max_overlap: float) -> 
     """Mend every mask; of two that now overlap, the one that needed no mending stays."""
     masks, untouched = list(found.masks), np.ones(len(found.masks))
     boxes = found.boxes.copy()
+    kept = np.ones(len(masks), bool)
     for row, rle in enumerate(found.masks):
         mended, changed = mask_filter.mend(decode_masks([rle])[0])
         if changed:
             masks[row], boxes[row], untouched[row] = encode_masks(mended[None])[0], mask_bounds(mended[None])[0], 0
-    return _suppressed(_Candidates(tuple(masks), boxes, found.scores), untouched, max_overlap)
+            # Mending may bring a mask out of the sizes that count.
+            kept[row] = mask_filter.keeps(int(mended.sum()))
+    rows = np.flatnonzero(kept)
+    return _suppressed(_Candidates(tuple(masks), boxes, found.scores).select(rows), untouched[rows], max_overlap)
 
 
 def _kept(

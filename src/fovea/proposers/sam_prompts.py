@@ -67,6 +67,7 @@ def regions_at(
     cache: FeatureCache,
     *,
     choice: MaskChoice = "best_iou",
+    mask_filter: MaskFilter | None = None,
 ) -> Regions:
     """The region at every point.
 
@@ -76,6 +77,7 @@ def regions_at(
         segmenter: the network.
         cache: keeps the picture's embedding and the regions.
         choice: which of SAM's masks to take.
+        mask_filter: how masks are mended; not at all by default.
 
     Returns:
         N regions with masks and SAM's own estimate of their IoU. Where SAM sees nothing the region is the pixel.
@@ -86,8 +88,9 @@ def regions_at(
     checked = _checked_points(points, picture.size)
     if not len(checked):
         return Regions.empty(picture.size, "sam-points")
-    key = ("sam-points", segmenter.key, picture.key, checked.tobytes(), choice)
-    return cache.get_or_compute(key, lambda: _regions_at(picture, checked, segmenter, cache, choice))
+    mender = mask_filter or MaskFilter()
+    key = ("sam-points", segmenter.key, picture.key, checked.tobytes(), choice, mender)
+    return cache.get_or_compute(key, lambda: _regions_at(picture, checked, segmenter, cache, choice, mender))
 
 
 def _checked_points(points: Any, size: tuple[int, int]) -> np.ndarray:
@@ -109,7 +112,12 @@ def _checked_points(points: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def _regions_at(
-    picture: Picture, points: np.ndarray, segmenter: SamSegmenter, cache: FeatureCache, choice: MaskChoice
+    picture: Picture,
+    points: np.ndarray,
+    segmenter: SamSegmenter,
+    cache: FeatureCache,
+    choice: MaskChoice,
+    mender: MaskFilter,
 ) -> Regions:
     rles, boxes, scores = list[Rle](), list[np.ndarray](), list[np.ndarray]()
     embedding = segmenter.embed(picture, cache)
@@ -117,6 +125,8 @@ def _regions_at(
         chosen = choose(batch, choice)
         scores.append(torch.flatten(chosen.iou).cpu().numpy())
         for masks in _masks(chosen, picture.size, segmenter.image_size):
+            if mender.mends:
+                masks = np.stack([mender.mend(mask)[0] for mask in masks])
             for mask, (x, y) in zip(masks, points[len(rles) :].astype(int), strict=False):
                 if not mask.any():
                     mask[y, x] = True

@@ -29,7 +29,7 @@ def setting(split: str, proposals: str, grid: GridSettings) -> Setting:
     """
     if split.endswith("IoU"):
         # Measures of masks: no table of them says more than that masks were proposed.
-        return split, proposals if proposals == "ground-truth" else "masks"
+        return split, "masks" if proposals in ("grid", "mask2former") else proposals
     if proposals == "grid":
         return split, grid_setting(grid.points_per_side, grid.max_overlap)
     # Whether the paper's masks were annotated, or SAM's in annotated boxes, is not known.

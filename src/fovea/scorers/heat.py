@@ -111,7 +111,8 @@ class HeatInMasks:
         """The sentence that the model reads, and what its tokens do."""
         focus = self.finder(text)
         pieces = word_pieces(text, self.model.tokenizer, self.template, self.model.start_token)
-        return self.template.format(" ".join(pieces.words)), Roles(pieces.effective(focus), pieces.primary(focus))
+        sentence = self.template.replace("{}", " ".join(pieces.words))
+        return sentence, Roles(pieces.effective(focus), pieces.primary(focus))
 
     def evidence(self, picture: Picture, regions: Regions) -> list[Evidence]:
         """Nothing is drawn for a region: all that counts is in :meth:`trace`."""
