@@ -55,6 +55,12 @@ def _phrase(rng: np.random.Generator, name: str, colour: str | None) -> str:
     return f"{article}{colour} {name}" if colour else f"{article}{name}"
 
 
+def _noun(text: str, things: list[Thing]) -> str:
+    """What an expression calls its thing: a name, or "object"."""
+    fitting = [thing.name for thing in things if f" {thing.name} " in f" {text} "]
+    return max(fitting, key=len, default="object")
+
+
 def _absent(rng: np.random.Generator, things: list[Thing]) -> str:
     """A name of nothing in the picture."""
     while True:
@@ -63,7 +69,7 @@ def _absent(rng: np.random.Generator, things: list[Thing]) -> str:
             return name
 
 
-def _true(rng: np.random.Generator, things: list[Thing]) -> Statement:
+def true_statement(rng: np.random.Generator, things: list[Thing]) -> Statement:
     """Name, name and colour, or name and place of one of the things."""
     thing = things[rng.integers(len(things))]
     kind = rng.random()
@@ -75,13 +81,12 @@ def _true(rng: np.random.Generator, things: list[Thing]) -> Statement:
         placed = [e for e in all_expressions(things) if e.kind in ("place", "superlative")]
         if placed:
             chosen = placed[rng.integers(len(placed))]
-            name = things[chosen.target].name
-            return Statement(chosen.text, name if name in chosen.text else "object", None, (chosen.target,))
+            return Statement(chosen.text, _noun(chosen.text, things), None, (chosen.target,))
     meant = tuple(i for i, t in enumerate(things) if called(t, thing.name))
     return Statement(_phrase(rng, thing.name, None), thing.name, None, meant)
 
 
-def _false(rng: np.random.Generator, things: list[Thing]) -> Statement:
+def false_statement(rng: np.random.Generator, things: list[Thing]) -> Statement:
     """A thing that is not there, or one that is there in another colour."""
     thing = things[rng.integers(len(things))]
     if rng.random() < 0.35:
@@ -99,8 +104,8 @@ def _false(rng: np.random.Generator, things: list[Thing]) -> Statement:
     placed = [e for e in all_expressions(things) if e.kind in ("place", "superlative")] if kind > 0.85 else []
     if placed:
         text = placed[rng.integers(len(placed))].text
-        nouns = sorted((t.name for t in things if t.name in text), key=len, reverse=True)
-        return Statement(text.replace(nouns[0] if nouns else "object", name), name, None, ())
+        noun = _noun(text, things)
+        return Statement(f" {text} ".replace(f" {noun} ", f" {name} ").strip(), name, None, ())
     return Statement(_phrase(rng, name, None), name, None, ())
 
 
@@ -192,7 +197,7 @@ class ItmScenes(Dataset[dict[str, Any]]):
         rows, true = [], []
         while len(rows) < STATEMENTS:
             wanted = len(rows) % 2 == 0
-            statement = (_true if wanted else _false)(rng, things)
+            statement = (true_statement if wanted else false_statement)(rng, things)
             row = None if not wanted and statement.name in hidden else self.row(statement, things, owned)
             if row is not None:
                 rows.append(row)
