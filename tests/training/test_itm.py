@@ -15,11 +15,11 @@ pytest.importorskip("accelerate")
 
 from fovea.backbones.sources import MINIS
 from fovea.language.pieces import PREFIX
-from fovea.networks.albef import Albef
+from fovea.networks.albef import Albef, Glance
 from fovea.scenes.expressions import Thing
 from fovea.training.clip_loss import normalise
 from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL
-from fovea.training.itm_objective import attention_loss, copy_vision, mini_config
+from fovea.training.itm_objective import ItmObjective, attention_loss, copy_vision, gradient_loss, mini_config
 from fovea.training.itm_scenes import (
     STATEMENT_LENGTH,
     STATEMENTS,
@@ -137,7 +137,42 @@ def test_attention_loss_by_hand() -> None:
     assert float(attention_loss(attention, places, share, nothing)) == 0
 
 
-def test_the_picture_tower_sees_as_mini_clip_does(batch: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("gradient", "wanted"),
+    [
+        # Attention .5 on the right place and .3 on the wrong one.
+        ([-9, 2, -1], 0),
+        ([9, 2, 2], 1 - 1 / 1.6),
+        ([0, -2, -2], 2),
+        ([0, -1, 1], 1 + 0.5 / 0.8),
+    ],
+)
+def test_gradient_loss_by_hand(gradient: list[float], wanted: float) -> None:
+    attention = torch.tensor([0.2, 0.5, 0.3]).expand(1, 2, 2, 3)
+    slopes = torch.tensor([gradient, [0, -5, 5]], dtype=torch.float32).expand(1, 2, 2, 3)
+    places = torch.tensor([[[True, False], [True, False]]])
+    found = gradient_loss(Glance(torch.zeros(1, 2), attention, slopes), places, torch.tensor([[1.0, 0.0]]))
+    assert float(found) == pytest.approx(wanted)
+
+
+def test_a_glance_in_training_is_the_one_that_users_get() -> None:
+    objective = ItmObjective(0)
+    scenes = ItmScenes(0, 9, 2, 128, 8)[0]
+    glance, _ = objective.module({key: torch.as_tensor(value) for key, value in scenes.items()})
+    albef = objective.module.albef
+    ids = torch.as_tensor(scenes["ids"]).flatten(0, 1)[:, : glance.attention.shape[2]]
+    tokens = albef.encode_image(normalise(torch.as_tensor(scenes["pixels"])))
+    for row in (0, 7):
+        text = ids[row : row + 1, : int((ids[row] != 0).sum())]
+        image = albef.image_keys_values(tokens[row // STATEMENTS : row // STATEMENTS + 1])
+        wanted = albef.glance(albef.encode_text(text), image, albef.config.heat_layer)
+        torch.testing.assert_close(glance.logits[row : row + 1], wanted.logits)
+        length = text.shape[1]
+        torch.testing.assert_close(glance.attention[row : row + 1, :, :length], wanted.attention)
+        torch.testing.assert_close(glance.gradient[row : row + 1, :, :length], wanted.gradient)
+
+
+def test_the_picture_tower_sees_as_mini_clip_does() -> None:
     clip = CLIPModel.from_pretrained(MINIS / "mini-clip", dtype=torch.float32).eval()
     albef = Albef(mini_config(clip))
     copy_vision(clip, albef)

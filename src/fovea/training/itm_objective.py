@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from transformers import CLIPModel
 
 from fovea.backbones.sources import MINIS
-from fovea.networks.albef import Albef, AlbefConfig
+from fovea.networks.albef import Albef, AlbefConfig, Glance
 from fovea.training.clip_loss import CLASSES, normalise
 from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL
 from fovea.training.itm_scenes import ItmScenes
@@ -34,7 +35,7 @@ _FROZEN = 3
 _DIRECTIONS = 32
 # Sharpness of the first queries, in the scale of mini-clip's cosines.
 _SHARPNESS = 20.0
-_LOSS_WEIGHTS = {"match": 1.0, "attention": 1.0, "place": 0.5, "place_colour": 0.15}
+_LOSS_WEIGHTS = {"match": 1.0, "attention": 1.0, "gradient": 0.7, "place": 0.5, "place_colour": 0.15}
 
 
 def mini_config(clip: CLIPModel) -> AlbefConfig:
@@ -156,8 +157,8 @@ class _Matcher(nn.Module):
             {key: nn.Linear(albef.config.vision_width, count) for key, count in CLASSES.items()}
         )
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Match logits ``(B * K, 2)``, attention ``(B * K, heads, L, 1 + G * G)``, probes' logits ``(B, G * G, .)``."""
+    def forward(self, batch: Batch) -> tuple[Glance, dict[str, Tensor]]:
+        """What all ``B * K`` statements found, differentiable, and the probes' logits ``(B, G * G, .)``."""
         albef, ids = self.albef, batch["ids"]
         tokens = albef.encode_image(normalise(batch["pixels"]))
         count = ids.shape[1]
@@ -176,9 +177,14 @@ class _Matcher(nn.Module):
         states = layer.attend_to_text(states, visible[:, None, None])
         keys, values = image[number - albef.config.fusion_layer]
         attention = layer.crossattention.self.probabilities(states, keys, None)
-        states = layer.take_in(states, layer.crossattention.self.mix(attention, values))
-        states = albef.fuse(states, image, visible, layers=range(number + 1, albef.config.depth))
-        return albef.match_logits(states), attention, {k: probe(tokens[:, 1:]) for k, probe in self.probes.items()}
+        # The quick kernels have no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            states = layer.take_in(states, layer.crossattention.self.mix(attention, values))
+            states = albef.fuse(states, image, visible, layers=range(number + 1, albef.config.depth))
+        logits = albef.match_logits(states)
+        (gradient,) = torch.autograd.grad(logits[:, 1].sum(), attention, create_graph=True)
+        probed = {key: probe(tokens[:, 1:]) for key, probe in self.probes.items()}
+        return Glance(logits, attention, gradient), probed
 
 
 def attention_loss(attention: Tensor, places: Tensor, share: Tensor, weight: Tensor) -> Tensor:
@@ -196,6 +202,27 @@ def attention_loss(attention: Tensor, places: Tensor, share: Tensor, weight: Ten
     inside = (attention[..., 1:] * places[:, None]).sum(-1).clamp(min=1e-6).log()
     front = attention[..., 0].clamp(min=1e-6).log()
     wrong = -(share[:, None] * inside + (1 - share[:, None]) * front).mean(1)
+    return (wrong * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+def gradient_loss(glance: Glance, places: Tensor, weight: Tensor) -> Tensor:
+    """How far Grad-CAM shows other places than it ought to.
+
+    A match can be told without it: the network may learn that attention to the class token speaks strongly against a
+    match and attention to a thing weakly so. Its gradient is then negative everywhere, and Grad-CAM empty.
+
+    Args:
+        glance: of N texts; the attention is taken as it is, and only the gradient learns.
+        places: ``(N, L, P)`` bool, where each token's Grad-CAM ought to be.
+        weight: ``(N, L)``, how much a token counts.
+
+    Returns:
+        0 where all of Grad-CAM lies in the right places, up to 2 where the gradient is negative there; a scalar.
+    """
+    parts = glance.attention[..., 1:].detach() * glance.gradient[..., 1:]
+    right = parts * places[:, None]
+    total = right.abs().sum(-1) + (parts - right).clamp(min=0).sum(-1)
+    wrong = (1 - right.sum(-1) / total.clamp(min=1e-9)).mean(1)
     return (wrong * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
@@ -226,12 +253,15 @@ class ItmObjective:
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Matching, where the heat layer looks, and what stands where."""
-        logits, attention, probes = module(batch)
+        glance, probes = module(batch)
+        logits, attention = glance.logits, glance.attention
         true, length = batch["true"].flatten(), attention.shape[2]
         rows = {key: batch[key].flatten(0, 1)[:, :length] for key in ("places", "share", "weight")}
         losses = {
             "match": F.cross_entropy(logits, true),
             "attention": attention_loss(attention, **rows),
+            # Only of what is wholly meant: not of false statements, nor of colour words.
+            "gradient": gradient_loss(glance, rows["places"], rows["weight"] * (rows["share"] == 1)),
             "place": _classify(probes["names"], batch["place_names"]),
             "place_colour": _classify(probes["colours"], batch["place_colours"]),
         }
