@@ -31,6 +31,8 @@ from fovea.training.vocabulary import build_matching_tokenizer, build_tokenizer
 
 # Blocks of the picture tower, from the front, that stay as mini-clip has them: half of the time of a step.
 _FROZEN = 3
+# Median standard deviation of mini-clip's patch embeddings over scenes.
+_PATCH_SPREAD = 1.9
 # Directions in which mini-clip tells words apart; more carry nothing.
 _DIRECTIONS = 32
 # Sharpness of the first queries, in the scale of mini-clip's cosines.
@@ -73,19 +75,17 @@ def copy_vision(clip: CLIPModel, albef: Albef) -> None:
     norm, embeddings = source.pre_layrnorm, source.embeddings
     positions = embeddings.position_embedding.weight
     front = embeddings.class_embedding + positions[0]
-    # Where nothing else is known a patch is as spread as a training picture's.
-    spread = _PATCH_SPREAD
 
     def centred(x: Tensor, dim: int = -1) -> Tensor:
         return x - x.mean(dim, keepdim=True)
 
-    kernel = embeddings.patch_embedding.weight
-    target.patch_embed.proj.weight.copy_(centred(kernel, 0) * norm.weight[:, None, None, None] / spread)
-    nn.init.zeros_(target.patch_embed.proj.bias)
+    kernel = centred(embeddings.patch_embedding.weight, 0) * norm.weight[:, None, None, None] / _PATCH_SPREAD
+    target.patch_embed.proj.load_state_dict({"weight": kernel, "bias": torch.zeros(len(kernel))})
     target.cls_token.zero_()
     first = F.layer_norm(front, front.shape, norm.weight, norm.bias, norm.eps)
-    rest = centred(positions[1:]) / spread * norm.weight + norm.bias
+    rest = centred(positions[1:]) / _PATCH_SPREAD * norm.weight + norm.bias
     target.pos_embed.copy_(torch.cat([first[None], rest])[None])
+    new: Any
     for old, new in zip(source.encoder.layers, target.blocks, strict=True):
         heads = old.self_attn
         for kind in ("weight", "bias"):
@@ -101,10 +101,6 @@ def copy_vision(clip: CLIPModel, albef: Albef) -> None:
         for before, after in pairs:
             after.load_state_dict(before.state_dict())
     target.norm.load_state_dict(source.post_layernorm.state_dict())
-
-
-# Median standard deviation of a patch embedding of mini-clip over scenes.
-_PATCH_SPREAD = 1.9
 
 
 @torch.no_grad()
