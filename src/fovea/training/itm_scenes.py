@@ -194,7 +194,8 @@ class ItmScenes(Dataset[dict[str, Any]]):
         # What is hardly visible is neither there nor absent.
         hidden = {layout.placements[i].glyph.name for i in range(len(layout.placements)) if i not in visible}
         owned = _cover(masks, self.grid)
-        rows, true = [], []
+        rows: list[dict[str, np.ndarray]] = []
+        true: list[int] = []
         while len(rows) < STATEMENTS:
             wanted = len(rows) % 2 == 0
             statement = (true_statement if wanted else false_statement)(rng, things)
