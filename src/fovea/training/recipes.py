@@ -91,7 +91,7 @@ TRAININGS: dict[str, Training] = {
         Training(
             "mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, muon_lr=0.003, warmup=150, log_every=50), _sam
         ),
-        Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1e-3, muon_lr=0.01), _itm),
+        Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
     )
 }
 
