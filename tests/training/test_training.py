@@ -24,6 +24,7 @@ from fovea.training.clip_loss import TowerOutput, clip_loss
 from fovea.training.clip_resnet_objective import ClipResnetObjective
 from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL, ClipScenes
 from fovea.training.clip_vit_objective import ClipVitObjective
+from fovea.training.itm_objective import ItmObjective
 from fovea.training.loop import train
 from fovea.training.optimizers import average, build_optimizers, cosine_share, orthogonalise
 from fovea.training.recipes import TRAININGS, resolve_training
@@ -340,7 +341,7 @@ def test_the_clip_loss_prefers_the_right_answer() -> None:
     assert loss(3) < loss(4) - 5
 
 
-@pytest.mark.parametrize("build", [ClipResnetObjective, ClipVitObjective, SamObjective])
+@pytest.mark.parametrize("build", [ClipResnetObjective, ClipVitObjective, SamObjective, ItmObjective])
 def test_the_first_steps_of_the_real_objectives(build: Any, tmp_path: Path) -> None:
     objective = build(0)
     train(objective, TrainSettings(steps=2, batch_size=2, lr=1e-4, workers=0, log_every=1), tmp_path)
@@ -356,7 +357,7 @@ def test_the_first_steps_of_the_real_objectives(build: Any, tmp_path: Path) -> N
         torch.testing.assert_close(other.module.state_dict()[key].float(), value.float(), atol=0.05, rtol=0.05)
 
 
-@pytest.mark.parametrize("build", [ClipResnetObjective, ClipVitObjective, SamObjective])
+@pytest.mark.parametrize("build", [ClipResnetObjective, ClipVitObjective, SamObjective, ItmObjective])
 def test_all_that_is_trained_gets_a_gradient(build: Any) -> None:
     # Training by several processes stops at the second step where a weight gets none.
     objective = build(0)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 import fovea
 from fovea.answers import Assignment
+from fovea.backbones.matching import MatchingModel
+from fovea.backbones.matching_loading import load_matching
+from fovea.backbones.sources import MINIS
+from fovea.cache import FeatureCache
 from fovea.evaluation.examples import composed_examples, composed_part_examples
 from fovea.evaluation.grounding import evaluate_grounding, summarise
+from fovea.evaluation.pointing import evaluate_pointing
 from fovea.evaluation.segmentation import evaluate_segmenter
 from fovea.grounder import Grounder
+from fovea.heat.igrs import Roles, refine
+from fovea.language.pieces import PREFIX, word_pieces
+from fovea.language.primary import resolve_finder
+from fovea.pictures import Picture, open_picture
 from fovea.proposers.grid_settings import MINI_GRID
 from fovea.recipes import load
 from fovea.scenes.scene import compose
@@ -105,3 +117,40 @@ def test_words_that_the_minis_never_saw_are_named(grounder: Grounder) -> None:
     notes = grounder.find(scene.pixels, "the quokka", boxes=scene.boxes)[0].notes
     assert len(notes) == 1
     assert "'quokka'" in notes[0]
+
+
+@pytest.fixture(scope="module")
+def matching() -> MatchingModel:
+    return load_matching(str(MINIS / "mini-itm"))
+
+
+def test_heat_points_at_what_is_named(matching: MatchingModel) -> None:
+    tokenizer, find = Tokenizer.from_file(str(MINIS / "mini-itm" / "tokenizer.json")), resolve_finder()
+
+    def heat_maps(picture: Picture, texts: Sequence[str]) -> list[np.ndarray]:
+        cache = FeatureCache()
+        pieces, words = [word_pieces(text, tokenizer) for text in texts], [find(text) for text in texts]
+        roles = [Roles(p.effective(w), p.primary(w)) for p, w in zip(pieces, words, strict=True)]
+        states = matching.embed_texts([PREFIX.format(text) for text in texts], cache)
+        size = picture.image.size
+        return [
+            found.heat(size).numpy()
+            for found in refine(matching, matching.embed_picture(picture, cache), states, roles, size)
+        ]
+
+    found = evaluate_pointing(heat_maps, composed_examples(1_500_000, 20), ["name", "colour"])
+    assert found["name"]["accuracy"] > 0.55 > 3 * found["name"]["chance"]
+    assert found["colour"]["accuracy"] > 0.6
+
+
+def test_true_and_false_statements_are_told_apart(matching: MatchingModel) -> None:
+    right = []
+    for seed in range(1_600_000, 1_600_012):
+        scene, cache = compose(seed), FeatureCache()
+        here = {thing.name for thing in scene.things}
+        absent = [name for name in ("banana", "dog", "key", "rocket", "tomato") if name not in here]
+        texts = [PREFIX.format(f"the {name}") for name in (*sorted(here), *absent)]
+        picture = matching.embed_picture(open_picture(scene.pixels), cache)
+        matches = matching.match(picture, matching.embed_texts(texts, cache))
+        right += [(match.score > 0.5) == (i < len(here)) for i, match in enumerate(matches)]
+    assert np.mean(right) > 0.75

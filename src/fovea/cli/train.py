@@ -13,7 +13,8 @@ NAME = "train"
 
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="mini-clip-resnet, mini-clip or mini-sam.", show_default=False)
+        str,
+        typer.Argument(metavar="NAME", help="mini-clip-resnet, mini-clip, mini-sam or mini-itm.", show_default=False),
     ],
     config: Annotated[
         Path | None,

@@ -96,12 +96,13 @@ def _both(a: Verdict, b: Verdict) -> Verdict:
     return None if a is None or b is None else True
 
 
-def _called(thing: Thing, noun: str) -> bool:
+def called(thing: Thing, noun: str) -> bool:
     """Whether a noun names a thing: every thing is an object, a palm tree is a tree."""
     return noun == "object" or f" {thing.name}".endswith(f" {noun}")
 
 
-def _coloured(thing: Thing, colour: str) -> Verdict:
+def coloured(thing: Thing, colour: str) -> Verdict:
+    """Whether a thing has a colour; None where a person might argue."""
     if thing.colour == colour:
         return True
     if thing.colour is None or frozenset((thing.colour, colour)) in _NEIGHBOURS:
@@ -111,13 +112,13 @@ def _coloured(thing: Thing, colour: str) -> Verdict:
 
 def _claim(text: str, kind: str, things: Sequence[Thing], noun: str, extra: Sequence[Verdict]) -> _Claim:
     """A claim about the things that a noun names."""
-    return _Claim(text, kind, tuple(_both(_called(t, noun), e) for t, e in zip(things, extra, strict=True)))
+    return _Claim(text, kind, tuple(_both(called(t, noun), e) for t, e in zip(things, extra, strict=True)))
 
 
 def _nouns(things: Sequence[Thing]) -> list[str]:
     """Nouns that need more words to single one thing out: repeated names, and "object"."""
     names = [thing.name for thing in things]
-    repeated = sorted({name for name in names if sum(_called(thing, name) for thing in things) > 1})
+    repeated = sorted({name for name in names if sum(called(thing, name) for thing in things) > 1})
     return [*repeated, "object"]
 
 
@@ -128,7 +129,7 @@ def _names(things: Sequence[Thing]) -> Iterator[_Claim]:
 
 def _colours(things: Sequence[Thing]) -> Iterator[_Claim]:
     for name, colour in sorted({(thing.name, thing.colour) for thing in things if thing.colour}):
-        verdicts = [_coloured(thing, str(colour)) for thing in things]
+        verdicts = [coloured(thing, str(colour)) for thing in things]
         yield _claim(f"the {colour} {name}", "colour", things, name, verdicts)
         yield _claim(f"the {colour} object", "colour", things, "object", verdicts)
 
@@ -137,7 +138,7 @@ def _compared(things: Sequence[Thing], noun: str, values: np.ndarray, gap: float
     """Whose value is the greatest among the things that a noun names, by at least a gap."""
     verdicts: list[Verdict] = []
     for index, value in enumerate(values):
-        rivals = [v for i, v in enumerate(values) if i != index and _called(things[i], noun)]
+        rivals = [v for i, v in enumerate(values) if i != index and called(things[i], noun)]
         if not rivals or value > max(rivals) + gap:
             verdicts.append(True)
         else:
@@ -181,14 +182,14 @@ def _places(things: Sequence[Thing]) -> Iterator[_Claim]:
 
 def _anchors(things: Sequence[Thing]) -> list[int]:
     """Things that their bare name singles out."""
-    return [i for i, anchor in enumerate(things) if sum(_called(thing, anchor.name) for thing in things) == 1]
+    return [i for i, anchor in enumerate(things) if sum(called(thing, anchor.name) for thing in things) == 1]
 
 
 def _near(things: Sequence[Thing], noun: str, anchor: int) -> list[Verdict]:
     """Who of the named things stands next to the anchor: clearly nearest, and near at all."""
     x, y = things[anchor].center
     away = [float(np.hypot(thing.center[0] - x, thing.center[1] - y)) for thing in things]
-    named = [d for i, d in enumerate(away) if i != anchor and _called(things[i], noun)]
+    named = [d for i, d in enumerate(away) if i != anchor and called(things[i], noun)]
     verdicts: list[Verdict] = []
     for index, distance in enumerate(away):
         others = list(named)
@@ -246,7 +247,7 @@ _FROM = {"left": (0, 1), "right": (0, -1), "top": (1, 1), "bottom": (1, -1)}
 
 def _ordinals(things: Sequence[Thing]) -> Iterator[_Claim]:
     for noun in _nouns(things):
-        named = [i for i, thing in enumerate(things) if _called(thing, noun)]
+        named = [i for i, thing in enumerate(things) if called(thing, noun)]
         for side, (axis, sign) in _FROM.items():
             order = sorted(named, key=lambda i: sign * things[i].center[axis])
             places = [things[i].center[axis] for i in order]

@@ -76,6 +76,12 @@ def _sam(seed: int) -> Objective:
     return SamObjective(seed)
 
 
+def _itm(seed: int) -> Objective:
+    from fovea.training.itm_objective import ItmObjective
+
+    return ItmObjective(seed)
+
+
 #: Every training by name.
 TRAININGS: dict[str, Training] = {
     training.name: training
@@ -85,6 +91,7 @@ TRAININGS: dict[str, Training] = {
         Training(
             "mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, muon_lr=0.003, warmup=150, log_every=50), _sam
         ),
+        Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
     )
 }
 

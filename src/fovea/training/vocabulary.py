@@ -22,20 +22,28 @@ _FUNCTION_WORDS = """
 """
 
 
+def _words() -> set[str]:
+    """Every word that a scene's expressions are made of."""
+    return {*_FUNCTION_WORDS.split(), *PAINTS, *(word for glyph in glyphs_of("train") for word in glyph.name.split())}
+
+
+def _word_level(ids: dict[str, int], unknown: str) -> Tokenizer:
+    """Words to ids, whatever their case."""
+    backend = Tokenizer(models.WordLevel(ids, unk_token=unknown))
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    # Hyphens bind ("t-shirt"); everything that is not a word is dropped.
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+(?:-\w+)*"), behavior="removed", invert=True)
+    return backend
+
+
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """The minis' tokenizer: lower-cased words, ``<unk>`` for every other word, begin and end tokens.
 
     The end token has the largest id: that is where CLIP's text tower reads the sentence.
     """
-    words = set(_FUNCTION_WORDS.split()) | set(PAINTS)
-    for glyph in glyphs_of("train"):
-        words |= set(glyph.name.split())
-    tokens = ["<pad>", "<unk>", *sorted(words), "<start>", "<end>"]
+    tokens = ["<pad>", "<unk>", *sorted(_words()), "<start>", "<end>"]
     ids = {token: index for index, token in enumerate(tokens)}
-    backend = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
-    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    # Hyphens bind ("t-shirt"); everything that is not a word is dropped.
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+(?:-\w+)*"), behavior="removed", invert=True)
+    backend = _word_level(ids, "<unk>")
     backend.post_processor = processors.TemplateProcessing(
         single="<start> $A <end>", special_tokens=[("<start>", ids["<start>"]), ("<end>", ids["<end>"])]
     )
@@ -52,3 +60,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def save_tokenizer(directory: Path) -> None:
     """Write the tokenizer's files beside a mini's weights."""
     build_tokenizer().save_pretrained(directory)
+
+
+def build_matching_tokenizer() -> Tokenizer:
+    """The same words for matching models: named tokens as in BERT, ``[CLS]`` in front, and the word "there"."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", *sorted(_words() | {"there"})]
+    return _word_level({token: index for index, token in enumerate(tokens)}, "[UNK]")
