@@ -57,15 +57,17 @@ def _mini(name: str) -> str:
     return str(MINIS / name)
 
 
+def _minis(name: str, *clips: str) -> ModelSources:
+    return ModelSources(name, tuple(map(_mini, clips)), _mini("mini-sam"), embedded=True, matcher=_mini("mini-itm"))
+
+
 _BLIP = "Salesforce/blip-itm-base-coco"
 
 #: What ``--models`` knows by name.
 PRESETS: dict[str, ModelSources] = {
-    "mini": ModelSources("mini", (_mini("mini-clip-resnet"),), _mini("mini-sam"), embedded=True),
-    "mini-vit": ModelSources("mini-vit", (_mini("mini-clip"),), _mini("mini-sam"), embedded=True),
-    "mini-ensemble": ModelSources(
-        "mini-ensemble", (_mini("mini-clip-resnet"), _mini("mini-clip")), _mini("mini-sam"), embedded=True
-    ),
+    "mini": _minis("mini", "mini-clip-resnet"),
+    "mini-vit": _minis("mini-vit", "mini-clip"),
+    "mini-ensemble": _minis("mini-ensemble", "mini-clip-resnet", "mini-clip"),
     "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge", matcher=_BLIP),
     "photo-small": ModelSources(
         "photo-small", ("openai/clip-vit-base-patch32",), "facebook/sam-vit-base", matcher=_BLIP
