@@ -24,6 +24,7 @@ from fovea.evaluation.examples import Example
 from fovea.evaluation.experiment import Experiment
 from fovea.marks import MarkStyle
 from fovea.marks.direct import Canvas
+from fovea.proposers.grid_settings import GridSettings
 from fovea.regions import Regions
 from fovea.scenes.export import write_scenes
 from fovea.scenes.paco import write_part_scenes
@@ -277,7 +278,9 @@ def test_weights_belong_to_an_experiment(tmp_path: Path) -> None:
     def weights(proposals: str) -> str:
         wanted = Experiment(models=str(tmp_path), proposals=proposals, recipe="P")
         benchmark = Benchmark("scenes", (), "")
-        return wanted.header(benchmark, SimpleNamespace(relations=None))["weights"]  # type: ignore[arg-type]
+        finder = SimpleNamespace(grid=GridSettings())
+        grounder = SimpleNamespace(relations=None, finder=finder, scorer=SimpleNamespace(needs_masks=False))
+        return wanted.header(benchmark, grounder)["weights"]  # type: ignore[arg-type]
 
     known = [weights(proposals) for proposals in ("ground-truth", "grid")]
     (tmp_path / "sam" / "model.safetensors").write_bytes(b"other")
