@@ -9,18 +9,11 @@ weights do for timing. Ways take turns; the best of the rounds counts.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 
 import torch
+from timing import best
 
 from fovea.networks.albef import Albef, AlbefConfig
-
-
-def seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
 
 
 def main() -> None:
@@ -48,16 +41,12 @@ def main() -> None:
     def ours(count: int) -> None:
         model.glance(states[:count], image, model.config.heat_layer, image_mask=visible[:count])
 
-    times: dict[str, list[float]] = {"released": [], "one": [], "several": []}
-    for _ in range(options.rounds):
-        times["released"].append(seconds(released))
-        times["one"].append(seconds(lambda: ours(1)))
-        times["several"].append(seconds(lambda: ours(options.expressions)))
-    best = {name: min(taken) for name, taken in times.items()}
-    each = best["several"] / options.expressions
-    print(f"released order, one expression {best['released'] * 1e3:8.0f} ms")
-    for what, taken in (("one expression", best["one"]), (f"{options.expressions} together, each", each)):
-        print(f"here, {what:24} {taken * 1e3:8.0f} ms   {best['released'] / taken:.1f} times faster")
+    ways = {"released": released, "one": lambda: ours(1), "several": lambda: ours(options.expressions)}
+    times = best(options.rounds, ways)
+    each = times["several"] / options.expressions
+    print(f"released order, one expression {times['released'] * 1e3:8.0f} ms")
+    for what, taken in (("one expression", times["one"]), (f"{options.expressions} together, each", each)):
+        print(f"here, {what:24} {taken * 1e3:8.0f} ms   {times['released'] / taken:.1f} times faster")
 
 
 if __name__ == "__main__":

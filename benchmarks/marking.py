@@ -10,13 +10,13 @@ other work on the machine disturbs them alike; the best of the rounds counts.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
+from timing import best
 
 from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
 from fovea.cache import FeatureCache
@@ -103,12 +103,6 @@ def ours(rendering: DirectRendering | ParityRendering, picture: Picture, regions
     return [shown for pair in zip(*(encoder.seen for encoder in encoders), strict=True) for shown in pair]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--proposals", type=int, default=10)
@@ -129,15 +123,10 @@ def main() -> None:
         }
         pairs = zip(ways["released order"](), ways["parity"](), strict=True)
         difference = max(float(np.abs(np.asarray(a) - b).max()) for a, b in pairs)
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(options.rounds):
-            for name, way in ways.items():
-                times[name].append(seconds(way))
-        first = min(times["released order"])
+        times = best(options.rounds, ways)
         for name, taken in times.items():
-            print(
-                f"CLIP inputs {sizes}: {name:15} {min(taken) * 1e3:8.1f} ms   {min(taken) / first:6.3f} of the released"
-            )
+            share = taken / times["released order"]
+            print(f"CLIP inputs {sizes}: {name:15} {taken * 1e3:8.1f} ms   {share:6.3f} of the released")
         print(f"CLIP inputs {sizes}: parity differs from the released order by at most {difference:.1e}")
 
 

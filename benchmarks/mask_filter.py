@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy import ndimage
+from timing import best
 
 import fovea
 from fovea.proposers.grid_settings import MINI_GRID
@@ -55,17 +55,6 @@ def released(mask: np.ndarray) -> np.ndarray:
     return mask
 
 
-def best(rounds: int, **ways: Callable[[], object]) -> dict[str, float]:
-    """Milliseconds of every way."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            times[name].append(time.perf_counter() - begun)
-    return {name: min(taken) * 1e3 for name, taken in times.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
@@ -76,11 +65,11 @@ def main() -> None:
     masks = dirty_masks(rng, 10, 1024, 768)
     for mask in masks:
         assert (released(mask) == FILTER.mend(mask)[0]).all()
-    alone = best(
-        options.rounds,
-        released=lambda: [released(mask) for mask in masks],
-        ours=lambda: [FILTER.mend(mask) for mask in masks],
-    )
+    ways = {
+        "released": lambda: [released(mask) for mask in masks],
+        "ours": lambda: [FILTER.mend(mask) for mask in masks],
+    }
+    alone = {name: taken * 1e3 for name, taken in best(options.rounds, ways).items()}
     print("ten dirty masks of 768 x 1024: " + ", ".join(f"{name} {taken:.1f} ms" for name, taken in alone.items()))
 
     # As many pixels as 768 x 1024 has.

@@ -7,11 +7,10 @@ alike, and the best of the rounds counts.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
+from timing import best
 from transformers import SamConfig, SamModel
 
 from fovea.backbones.sam import SamSegmenter
@@ -45,12 +44,6 @@ def small_sam() -> SamModel:
     )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--boxes", type=int, default=32)
@@ -72,14 +65,14 @@ def main() -> None:
 
     logits = decode(options.boxes)
     difference = float((decode(1) - logits).abs().max() / logits.abs().max())
-    alone, together = [], []
-    for _ in range(options.rounds):
-        alone.append(seconds(lambda: decode(1)))
-        together.append(seconds(lambda: decode(options.boxes)))
+    times = best(options.rounds, {"alone": lambda: decode(1), "together": lambda: decode(options.boxes)})
     print(f"{options.boxes} boxes, {options.threads} thread(s), best of {options.rounds} rounds")
-    print(f"one by one {min(alone) * 1e3:8.1f} ms")
-    print(f"together   {min(together) * 1e3:8.1f} ms")
-    print(f"ratio      {min(alone) / min(together):8.2f}   largest difference {difference:.1e} of the largest logit")
+    print(f"one by one {times['alone'] * 1e3:8.1f} ms")
+    print(f"together   {times['together'] * 1e3:8.1f} ms")
+    print(
+        f"ratio      {times['alone'] / times['together']:8.2f}   "
+        f"largest difference {difference:.1e} of the largest logit"
+    )
 
 
 if __name__ == "__main__":

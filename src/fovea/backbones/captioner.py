@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Hashable
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from fovea.backbones.sources import check_complete, not_loaded
+from fovea.backbones.sources import check_complete, load_key, not_loaded
 from fovea.errors import CheckpointError
 
 #: Mean and deviation that BLIP-2 was trained with, on the scale 0..1: CLIP's.
@@ -20,8 +19,6 @@ _LENGTH = 20
 
 # Pictures in one pass; captioners are large.
 _CHUNK = 8
-
-_loads = itertools.count()
 
 
 class Captioner(Protocol):
@@ -61,7 +58,7 @@ class Blip2Captioner:
         self.image_size = int(self._model.config.vision_config.image_size)
         first = next(model.parameters())
         self._device, self._dtype = first.device, first.dtype
-        self.key: Hashable = (name, str(self._device), str(self._dtype), next(_loads))
+        self.key = load_key(name, self._device, self._dtype)
 
     def caption(self, pictures: np.ndarray) -> list[str]:
         """See :class:`Captioner`."""

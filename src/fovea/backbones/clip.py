@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from fovea.backbones.clip_resnet import ResnetFiles, find_resnet, load_clip_resnet, load_tokenizer, pixel_statistics
 from fovea.backbones.inner import InnerTokens
 from fovea.backbones.resnet_tokens import ResnetTokens
-from fovea.backbones.sources import check_complete, not_loaded
+from fovea.backbones.sources import check_complete, load_key, not_loaded
 from fovea.backbones.vit_tokens import VitTokens
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.networks.clip_resnet import ClipResnet
@@ -30,9 +29,6 @@ _CHUNK = 32
 _TEXTS = 256
 
 _logger = logging.getLogger(__name__)
-
-# Numbers the encoders of a process: the id of a freed object comes again.
-_loads = itertools.count()
 
 
 class _Towers(Protocol):
@@ -128,7 +124,7 @@ class ClipEncoder:
         # A tokenizer that states no length says 1e30.
         self.context_length = min(int(tokenizer.model_max_length), context_length)
         #: Names the encoder in cache keys; differs between two loads of one name.
-        self.key = (name, str(self._device), str(self._dtype), next(_loads))
+        self.key = load_key(name, self._device, self._dtype)
 
     def encode_pictures(self, pictures: np.ndarray, *, unit: bool = True) -> np.ndarray:
         """Embed pictures of the model's own size.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
+from fovea.backbones.sources import load_key
 from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError
 from fovea.networks.albef import Albef
@@ -22,9 +22,6 @@ from fovea.pictures import Picture
 
 # Texts in one pass through the fusion.
 _CHUNK = 32
-
-# Numbers the models of a process: the id of a freed object comes again.
-_loads = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ class MatchingModel:
         first = next(network.parameters())
         self._device, self._dtype = first.device, first.dtype
         #: Names the model in cache keys; differs between two loads of one name.
-        self.key = (name, str(self._device), str(self._dtype), next(_loads))
+        self.key = load_key(name, self._device, self._dtype)
 
     @property
     def tokenizer(self) -> Tokenizer:

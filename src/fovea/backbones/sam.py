@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fovea.backbones.sources import check_complete, not_loaded, read_model
+from fovea.backbones.sources import check_complete, load_key, not_loaded, read_model
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
 from fovea.networks.sam import Sam, SamNetworkConfig
@@ -33,10 +32,6 @@ _CHUNK = 64
 
 # Most pixels of logits that are brought to the picture's size at once: 16 MiB of float32, about what caches hold.
 _PIXELS = 2**22
-
-
-# Numbers the segmenters of a process: the id of a freed object comes again.
-_loads = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +107,7 @@ class SamSegmenter:
         first = next(model.vision_encoder.parameters())
         self._device, self._dtype = first.device, first.dtype
         #: Names the segmenter in cache keys; differs between two loads of one name.
-        self.key = (name, str(self._device), str(self._dtype), next(_loads))
+        self.key = load_key(name, self._device, self._dtype)
 
     def embed(self, picture: Picture, cache: FeatureCache) -> Tensor:
         """The picture's embedding ``(1, C, g, g)``: one encoder pass per picture, kept in the cache."""

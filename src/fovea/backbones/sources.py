@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -206,6 +207,15 @@ def read_model(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     for path in weights:
         state |= load_file(path)
     return json.loads(config.read_text(encoding="utf-8")), state
+
+
+# Numbers the models of a process: the id of a freed object comes again.
+_loads = itertools.count()
+
+
+def load_key(name: str, device: object, dtype: object) -> Hashable:
+    """What names a loaded model in cache keys; it differs between two loads of one name."""
+    return (name, str(device), str(dtype), next(_loads))
 
 
 def check_complete(source: str, missing: Iterable[str], unexpected: Iterable[str] = ()) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fovea.cli.grid_options import grid_changes
 from fovea.cli.options import (
     AggregateOption,
     BankOption,
@@ -152,18 +153,17 @@ def run(
     from fovea.evaluation.benchmarks import Source, open_benchmark
     from fovea.evaluation.experiment import Experiment
     from fovea.evaluation.grounding import evaluate_grounding, summarise
-    from fovea.proposers.mask_filter import MaskFilter
 
     if (table is None) == (benchmark == "table"):
         raise typer.BadParameter("name a table after `table`, and nothing after a benchmark")
+    searching = grid_changes(
+        points_per_side, max_overlap, crop_layers, fill_holes_below, drop_islands_below, min_mask_area, max_mask_area
+    )
     experiment = Experiment(
         on if benchmark == "table" else benchmark, Source(data, split, kind, limit, seed, names), recipe, models,
         device, dtype, "grid" if table else proposals, known_assignment(assignment), relations, parser, rendering, bank,
         aggregate, template,
-        grid={
-            "points_per_side": points_per_side, "max_overlap": max_overlap, "crop_layers": crop_layers,
-            "mask_filter": MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
-        },
+        grid=searching,
     )  # fmt: skip
     if table is not None:
         from fovea.cli.tables import run_table

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fovea.cli.grid_options import grid_changes
 from fovea.cli.options import (
     AggregateOption,
     BankOption,
@@ -81,23 +82,23 @@ def run(
     from fovea.backbones.models import Models
     from fovea.files import write_atomically
     from fovea.pictures import open_picture
+    from fovea.proposers import SEARCHES
     from fovea.proposers.given import regions_from_file
-    from fovea.proposers.mask_filter import MaskFilter
     from fovea.recipes import load, resolve_grid
     from fovea.rules.subtraction import read_bank
 
     opened = open_picture(picture)
-    searched = proposals in ("grid", "mask2former")
+    searched = proposals in SEARCHES
     regions = None if searched else regions_from_file(Path(proposals), opened)
+    searching = grid_changes(
+        points_per_side, max_overlap, crop_layers, fill_holes_below, drop_islands_below, min_mask_area, max_mask_area
+    )
     opened_models = Models(models, device=device, dtype=dtype)
     grounder = load(
         recipe, opened_models, search=proposals if searched else "grid",
         relations=relations, parser=parser, rendering=rendering,
         bank=None if bank is None else read_bank(bank), aggregate=aggregate, template=template,
-        grid=resolve_grid(
-            opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,
-            mask_filter=MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
-        ),
+        grid=resolve_grid(opened_models.sources, **searching),
     )  # fmt: skip
     grounding = grounder.ground(opened, expressions, regions=regions, min_score=min_score, explain=explain is not None)
     if out is not None:

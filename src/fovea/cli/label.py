@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fovea.cli.grid_options import grid_changes
 from fovea.cli.options import (
     BoxesOption,
     CropLayersOption,
@@ -56,17 +57,16 @@ def run(
     from fovea.backbones.models import Models
     from fovea.cli.regions_input import named_regions
     from fovea.pictures import open_picture
-    from fovea.proposers.mask_filter import MaskFilter
     from fovea.recipes import load, resolve_grid
 
     opened = open_picture(picture)
+    searching = grid_changes(
+        points_per_side, max_overlap, crop_layers, fill_holes_below, drop_islands_below, min_mask_area, max_mask_area
+    )
     opened_models = Models(models, device=device, dtype=dtype)
     grounder = load(
         recipe, opened_models,
-        grid=resolve_grid(
-            opened_models.sources, points_per_side=points_per_side, max_overlap=max_overlap, crop_layers=crop_layers,
-            mask_filter=MaskFilter(fill_holes_below, drop_islands_below, min_mask_area, max_mask_area),
-        ),
+        grid=resolve_grid(opened_models.sources, **searching),
     )  # fmt: skip
     regions = named_regions(
         opened, grounder.finder, grounder.scorer.needs_masks, grounder.cache,

@@ -15,9 +15,10 @@ from fovea.cache import FeatureCache
 from fovea.errors import DataError
 from fovea.evaluation.benchmarks import Benchmark, Source
 from fovea.evaluation.examples import Example
-from fovea.evaluation.grounding import PROPOSALS, SEARCHED
+from fovea.evaluation.grounding import PROPOSALS
 from fovea.files import content_hash
 from fovea.grounder import Grounder
+from fovea.proposers import SEARCHES
 from fovea.recipes import Recipe, load, resolve_grid, resolve_recipe
 from fovea.recipes.reported import Setting, setting
 from fovea.recipes.scorers import models_of
@@ -94,7 +95,7 @@ class Experiment:
             self.recipe, models, relations=self.relations, parser=self.parser, rendering=self.rendering, bank=bank,
             aggregate=self.aggregate, template=self._template(benchmark),
             grid=resolve_grid(models.sources, **self.grid), cache=cache,
-            search=self.proposals if self.proposals in SEARCHED else "grid",
+            search=self.proposals if self.proposals in SEARCHES else "grid",
         )  # fmt: skip
 
     def _template(self, benchmark: Benchmark) -> str:

@@ -16,16 +16,14 @@ from fovea.evaluation.masks import Overlap, overlap_encoded, summarise_overlaps
 from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.pictures import open_picture
+from fovea.proposers import SEARCHES
 from fovea.regions import Regions, box_iou
 
 #: A box counts when its IoU with the right one is greater.
 MIN_IOU = 0.5
 
-#: Proposals that a search of the picture makes.
-SEARCHED = ("grid", "mask2former")
-
 #: Where proposals may come from.
-PROPOSALS = ("ground-truth", "sam-boxes", "detections", "grid", "mask2former")
+PROPOSALS = ("ground-truth", "sam-boxes", "detections", *SEARCHES)
 
 #: What a row of results must have to be counted.
 NEEDED = frozenset({"key", "kind", "correct", "chance", "source"})
@@ -41,7 +39,7 @@ def _proposals(example: Example, proposals: str) -> Regions | None:
         if example.detections is None:
             raise DataError("the data comes without detections", "choose other proposals, such as grid")
         return example.detections
-    if proposals in SEARCHED:
+    if proposals in SEARCHES:
         return None
     raise DataError(f"there are no proposals called {proposals!r}", f"known are {', '.join(PROPOSALS)}")
 

@@ -8,6 +8,9 @@ from fovea.cache import FeatureCache
 from fovea.pictures import Picture
 from fovea.regions import Regions
 
+#: What can search a picture for regions, by name: SAM's grid, or all masks of a Mask2Former.
+SEARCHES = ("grid", "mask2former")
+
 
 class Proposer(Protocol):
     """Offers regions of a picture.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fovea.backbones.sources import check_complete, not_loaded
+from fovea.backbones.sam import SAM_MEAN, SAM_STD
+from fovea.backbones.sources import check_complete, load_key, not_loaded
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
 from fovea.pictures import Picture
@@ -22,14 +22,10 @@ THRESHOLD = 0.35
 
 # What detectron2's default predictor does to a picture.
 _SHORTER, _LONGER = 800, 1333
-_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 # Pictures are padded to a multiple of it: the backbone halves them five times.
 _MULTIPLE = 32
 # Most pixels of logits that are brought to the picture's size at once.
 _PIXELS = 2**22
-
-# Numbers the models of a process: the id of a freed object comes again.
-_loads = itertools.count()
 
 
 class Mask2Former:
@@ -48,7 +44,7 @@ class Mask2Former:
         first = next(model.parameters())
         self._device, self._dtype = first.device, first.dtype
         #: Names the model in cache keys; differs between two loads of one name.
-        self.key = (name, str(self._device), str(self._dtype), next(_loads))
+        self.key = load_key(name, self._device, self._dtype)
 
     def propose(self, picture: Picture, cache: FeatureCache) -> Regions:
         """One region per query whose mask is not empty, computed once per picture; none on a picture of one colour."""
@@ -86,7 +82,7 @@ def scaled_size(size: tuple[int, int]) -> tuple[int, int]:
 def _inputs(picture: Picture, size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """Normalised pixels ``(1, 3, H, W)`` with zeros to the right and below, and their height and width."""
     pixels = torch.from_numpy(np.array(picture.image.resize(size, Image.Resampling.BILINEAR), np.float32))
-    pixels = ((pixels - torch.tensor(_MEAN)) / torch.tensor(_STD)).permute(2, 0, 1)[None]
+    pixels = ((pixels - torch.tensor(SAM_MEAN)) / torch.tensor(SAM_STD)).permute(2, 0, 1)[None]
     right, below = (-side % _MULTIPLE for side in size)
     padded = F.pad(pixels, (0, right, 0, below))
     return padded, (padded.shape[2], padded.shape[3])

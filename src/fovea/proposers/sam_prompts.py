@@ -16,10 +16,11 @@ from fovea.proposers.mask_filter import MaskFilter
 from fovea.regions import Regions, Rle, encode_masks, mask_bounds
 
 
-def _masks(batch: MaskLogits, size: tuple[int, int], longest: int) -> Iterator[np.ndarray]:
-    """One mask per prompt, ``(p, height, width)`` bool, in slices that stay small."""
+def _masks(batch: MaskLogits, size: tuple[int, int], longest: int, mender: MaskFilter) -> Iterator[np.ndarray]:
+    """One mended mask per prompt, ``(p, height, width)`` bool, in slices that stay small."""
     for logits in picture_logits(batch.low_res[:, 0], size, longest):
-        yield (logits > 0).cpu().numpy()
+        masks = (logits > 0).cpu().numpy()
+        yield np.stack([mender.mend(mask)[0] for mask in masks]) if mender.mends else masks
 
 
 def add_masks(
@@ -49,9 +50,7 @@ def add_masks(
     def compute() -> tuple[Rle, ...]:
         embedding, rles = segmenter.embed(picture, cache), list[Rle]()
         for batch in segmenter.decode(embedding, picture.size, boxes=regions.boxes, multimask=choice != "single"):
-            for masks in _masks(choose(batch, choice), picture.size, segmenter.image_size):
-                if mender.mends:
-                    masks = np.stack([mender.mend(mask)[0] for mask in masks])
+            for masks in _masks(choose(batch, choice), picture.size, segmenter.image_size, mender):
                 rles += encode_masks(masks)
         return tuple(rles)
 
@@ -124,9 +123,7 @@ def _regions_at(
     for batch in segmenter.decode(embedding, picture.size, points=points, multimask=choice != "single"):
         chosen = choose(batch, choice)
         scores.append(torch.flatten(chosen.iou).cpu().numpy())
-        for masks in _masks(chosen, picture.size, segmenter.image_size):
-            if mender.mends:
-                masks = np.stack([mender.mend(mask)[0] for mask in masks])
+        for masks in _masks(chosen, picture.size, segmenter.image_size, mender):
             for mask, (x, y) in zip(masks, points[len(rles) :].astype(int), strict=False):
                 if not mask.any():
                     mask[y, x] = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from fovea.proposers import SEARCHES
 from fovea.proposers.grid_settings import GridSettings
 
 #: A split, such as ``refcoco-val``, and its proposals: ``ground-truth``, ``detections``, or :func:`grid_setting`.
@@ -29,7 +30,7 @@ def setting(split: str, proposals: str, grid: GridSettings) -> Setting:
     """
     if split.endswith("IoU"):
         # Measures of masks: no table of them says more than that masks were proposed.
-        return split, "masks" if proposals in ("grid", "mask2former") else proposals
+        return split, "masks" if proposals in SEARCHES else proposals
     if proposals == "grid":
         return split, grid_setting(grid.points_per_side, grid.max_overlap)
     # Whether the paper's masks were annotated, or SAM's in annotated boxes, is not known.

@@ -16,6 +16,7 @@ from fovea.marks.reclip import reclip_inputs, reclip_pictures
 from fovea.marks.styles import MarkOptions, MarkStyle, parse_style
 from fovea.pictures import Picture
 from fovea.regions import Regions
+from fovea.scorers.cached import canvas_of
 
 
 class Rendering(Protocol):
@@ -56,14 +57,10 @@ class DirectRendering:
         self, encoder: ClipEncoder, picture: Picture, regions: Regions, style: MarkStyle, cache: FeatureCache
     ) -> np.ndarray:
         """See :class:`Rendering`. All regions, styles and CLIPs of one input size share the picture's effects."""
-        size = (encoder.image_size, encoder.image_size)
-        canvas = cache.get_or_compute(
-            ("canvas", picture.key, size, self.options), lambda: Canvas(picture, size, self.options)
-        )
-        shapes = None
+        canvas, shapes = canvas_of(encoder, picture, self.options, cache), None
         if style.needs_masks and not style.cropped:
             shapes = cache.get_or_compute(
-                ("mask-shapes", picture.key, size, regions.key), lambda: canvas.mask_shapes(regions)
+                ("mask-shapes", picture.key, canvas.size, regions.key), lambda: canvas.mask_shapes(regions)
             )
         return encoder.encode_pictures(canvas.draw(regions, style, shapes))
 
