@@ -3,7 +3,7 @@
 From match and mismatch alone a model this small never learns to look (docs/minis.md). So the cross-attention of its
 heat layer is supervised with the masks of the scenes: names look at what they name, and at the picture's class token
 where it is not there. Vision starts from mini-clip, and so do the words: a name begins as the direction in which
-mini-clip sees it.
+mini-clip sees it. mini-clip-resnet teaches the picture tower place by place meanwhile, as it taught mini-clip.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from transformers import CLIPModel
 
+from fovea.backbones.clip_resnet import ResnetFiles, load_clip_resnet
 from fovea.backbones.sources import MINIS
 from fovea.networks.albef import Albef, AlbefConfig, Glance
 from fovea.training.clip_loss import CLASSES, normalise
@@ -29,15 +30,13 @@ from fovea.training.loop import Batch
 from fovea.training.settings import TrainSettings
 from fovea.training.vocabulary import build_matching_tokenizer, build_tokenizer
 
-# Blocks of the picture tower, from the front, that stay as mini-clip has them: half of the time of a step.
-_FROZEN = 3
 # Median standard deviation of mini-clip's patch embeddings over scenes.
 _PATCH_SPREAD = 1.9
 # Directions in which mini-clip tells words apart; more carry nothing.
 _DIRECTIONS = 32
 # Sharpness of the first queries, in the scale of mini-clip's cosines.
 _SHARPNESS = 20.0
-_LOSS_WEIGHTS = {"match": 1.0, "attention": 1.0, "gradient": 0.7, "place": 0.5, "place_colour": 0.15}
+_LOSS_WEIGHTS = {"match": 1.0, "attention": 1.0, "gradient": 0.7, "place": 0.5, "place_colour": 0.15, "teacher": 2.0}
 
 
 def mini_config(clip: CLIPModel) -> AlbefConfig:
@@ -141,20 +140,16 @@ def copy_words(clip: CLIPModel, albef: Albef) -> None:
 class _Matcher(nn.Module):
     """One forward pass: matches, where the heat layer looked, and what linear probes say of every place."""
 
-    def __init__(self, albef: Albef) -> None:
+    def __init__(self, albef: Albef, taught: int) -> None:
         super().__init__()
         self.albef = albef
-        vision = albef.visual_encoder
-        for part in (vision.patch_embed, *vision.blocks[:_FROZEN]):
-            part.requires_grad_(False)
-        vision.cls_token.requires_grad_(False)
-        vision.pos_embed.requires_grad_(False)
+        outputs = {**CLASSES, "taught": taught}
         self.probes = nn.ModuleDict(
-            {key: nn.Linear(albef.config.vision_width, count) for key, count in CLASSES.items()}
+            {key: nn.Linear(albef.config.vision_width, count) for key, count in outputs.items()}
         )
 
     def forward(self, batch: Batch) -> tuple[Glance, dict[str, Tensor]]:
-        """What all ``B * K`` statements found, differentiable, and the probes' logits ``(B, G * G, .)``."""
+        """What all ``B * K`` statements found, differentiable, and the probes' outputs ``(B, G * G, .)``."""
         albef, ids = self.albef, batch["ids"]
         tokens = albef.encode_image(normalise(batch["pixels"]))
         count = ids.shape[1]
@@ -232,7 +227,9 @@ class ItmObjective:
         albef = Albef(self.config)
         copy_vision(clip, albef)
         copy_words(clip, albef)
-        self.module = _Matcher(albef)
+        # Not part of the module: the teacher is neither trained nor saved.
+        self.teacher = load_clip_resnet(ResnetFiles.own(MINIS / "mini-clip-resnet")).eval().requires_grad_(False)
+        self.module = _Matcher(albef, self.teacher.config.embed_dim)
 
     @property
     def hidden(self) -> list[Tensor]:
@@ -248,7 +245,7 @@ class ItmObjective:
         return ItmScenes(settings.seed, settings.steps, settings.batch_size, side, self.config.grid[0])
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Matching, where the heat layer looks, and what stands where."""
+        """Matching, where the heat layer looks, what stands where, and the distance to the teacher."""
         glance, probes = module(batch)
         logits, attention = glance.logits, glance.attention
         true, length = batch["true"].flatten(), attention.shape[2]
@@ -260,10 +257,17 @@ class ItmObjective:
             "gradient": gradient_loss(glance, rows["places"], rows["weight"] * (rows["share"] == 1)),
             "place": _classify(probes["names"], batch["place_names"]),
             "place_colour": _classify(probes["colours"], batch["place_colours"]),
+            "teacher": self._teacher_gap(probes["taught"], batch["pixels"]),
         }
         parts = {key: float(value.detach()) for key, value in losses.items()}
         parts["pairs"] = float((logits.argmax(1) == true).float().mean())
         return torch.stack([_LOSS_WEIGHTS[key] * value for key, value in losses.items()]).sum(), parts
+
+    def _teacher_gap(self, places: Tensor, pixels: Tensor) -> Tensor:
+        """Mean cosine distance of all places to what the teacher embeds there."""
+        with torch.no_grad():
+            _, wanted = self.teacher.to(places.device).visual(normalise(pixels))
+        return (1 - F.cosine_similarity(places, wanted, dim=-1)).mean()
 
     def start_from(self, directory: Path) -> None:
         """Take the weights that :meth:`export` wrote."""
