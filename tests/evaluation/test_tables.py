@@ -100,8 +100,18 @@ def test_the_command_prints_the_papers_numbers_beside_ours(capsys: pytest.Captur
     lines = list(markdown(rows))
     assert lines[2].startswith("| P | ground-truth |")
     assert lines[2].endswith("| 0.709 |")
-    assert lines[-2].startswith("| chance | ground-truth |")
+    assert lines[2 + len(rows)].startswith("| chance | ground-truth |")
     assert "models mini" in lines[-1]
+    # Scenes have masks: their measures follow, and the number above is none of theirs.
+    masks = lines[lines.index("mIoU of masks:") :]
+    assert masks[4].startswith("| P | ground-truth |")
+    assert masks[4].endswith("|  |")
+    rows[0]["reported_measure"] = "mIoU"
+    lines = list(markdown(rows))
+    assert lines[2].endswith("|  |")
+    assert lines[lines.index("mIoU of masks:") + 4].endswith("| 0.709 |")
+    del rows[0]["metrics"]["all"]["mIoU"]
+    assert "mIoU of masks:" not in list(markdown(rows))
 
 
 def test_a_file_is_no_folder_of_results(tmp_path: Path) -> None:

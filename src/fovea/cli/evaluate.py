@@ -52,7 +52,7 @@ def run(
         str | None,
         typer.Argument(
             metavar="[TABLE]",
-            help="After `table`: fgvp-styles or fgvp-recipes, all of a table's recipes at once.",
+            help="After `table`: fgvp-styles, fgvp-recipes or iterprime, all of a table's recipes at once.",
             show_default=False,
         ),
     ] = None,

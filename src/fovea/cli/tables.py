@@ -41,17 +41,30 @@ def run_table(name: str, base: Experiment, kinds: list[str], out: Path | None, p
 
 
 def markdown(results: list[dict[str, Any]]) -> Iterator[str]:
-    """A table in Markdown: readable as it is, and where documents are shown."""
-    kinds = list(results[0]["metrics"])
-    yield "| recipe | proposals | " + " | ".join(kinds) + " | paper |"
-    yield "|" + "---|" * (len(kinds) + 3)
-    for result in results:
-        shares = [f"{result['metrics'][kind]['accuracy']:.3f}" for kind in kinds]
-        paper = "" if result["reported"] is None else f"{result['reported'] / 100:.3f}"
-        yield f"| {result['recipe']} | {result['provenance']['proposals']} | {' | '.join(shares)} | {paper} |"
+    """A table in Markdown, readable as it is and where documents are shown; where masks were compared, two more."""
+    yield from _block(results, "accuracy")
     # Chance depends on the proposals alone.
     for source in dict.fromkeys(result["provenance"]["proposals"] for result in results):
         first = next(result for result in results if result["provenance"]["proposals"] == source)
-        shares = [f"{first['metrics'][kind]['chance']:.3f}" for kind in kinds]
-        yield f"| chance | {source} | {' | '.join(shares)} | |"
+        yield _line("chance", source, [figures["chance"] for figures in first["metrics"].values()], "")
+    for measure in ("mIoU", "P@0.5"):
+        if all(measure in result["metrics"]["all"] for result in results):
+            yield from ("", f"{measure} of masks:", "", *_block(results, measure))
+    yield ""
     yield f"{results[0]['benchmark']}, {results[0]['n']} expressions, models {results[0]['provenance']['models']}"
+
+
+def _block(results: list[dict[str, Any]], measure: str) -> Iterator[str]:
+    """One measure of all recipes, by kind of expression, with the paper's number where it is of that measure."""
+    kinds = list(results[0]["metrics"])
+    yield f"| recipe | proposals | {' | '.join(kinds)} | paper |"
+    yield "|" + "---|" * (len(kinds) + 3)
+    for result in results:
+        reported = result["reported"] if result["reported_measure"] == measure else None
+        paper = "" if reported is None else f"{reported / 100:.3f}"
+        shares = [figures[measure] for figures in result["metrics"].values()]
+        yield _line(result["recipe"], result["provenance"]["proposals"], shares, paper)
+
+
+def _line(name: str, source: str, shares: list[float], paper: str) -> str:
+    return f"| {name} | {source} | {' | '.join(f'{share:.3f}' for share in shares)} | {paper} |"

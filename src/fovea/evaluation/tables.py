@@ -29,6 +29,11 @@ TABLES: dict[str, tuple[str, ...]] = {
         "P+B2", "P+B4", "P+C1", "P+D4", "C1+C3+C4", "D1+D3+D4", "P+C1+C3+C4", "P+D1+D3+D4",
     ),
     "fgvp-recipes": tuple(recipe.name for recipe in FGVP_RECIPES),
+    # The heat of a matching model with and without each of its steps, then what the paper compares it with.
+    "iterprime": (
+        "iterprime", "iterprime-paper", "pwem", "pwem-global", "pwem-local", "gvlp", "gvlp-refined", "mean-heat",
+        "gl-clip", "region-token", "sam-clip", "fgvp",
+    ),
 }  # fmt: skip
 
 
@@ -76,7 +81,8 @@ def measure_table(
         started: called with the number of pictures; what it gives is called after every picture.
 
     Returns:
-        One summary per experiment, in order, with what the paper reports for it in ``reported``, in percent or None.
+        One summary per experiment, in order, with what the paper reports for it in ``reported``, in percent or None,
+        and of which measure in ``reported_measure``.
 
     Raises:
         DataError: a file of results holds something else.
@@ -114,8 +120,10 @@ def _summary(cell: _Cell, benchmark: Benchmark, pictures: Sequence[list[Row]]) -
     result = summarise(
         benchmark.name, grounder.recipe, grounder.models, rows, experiment.proposals, experiment.assignment
     )
-    reported = experiment.chosen.reported.get(experiment.setting(benchmark, grounder))
-    return {**result, "recipe": experiment.recipe, "reported": reported}
+    setting = experiment.setting(benchmark, grounder)
+    measure = "mIoU" if setting[0].endswith("mIoU") else "accuracy"
+    reported = experiment.chosen.reported.get(setting)
+    return {**result, "recipe": experiment.recipe, "reported": reported, "reported_measure": measure}
 
 
 def _banks(experiments: Sequence[Experiment], benchmark: Benchmark) -> dict[str, Bank | None]:
