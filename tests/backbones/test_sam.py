@@ -16,7 +16,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 from fovea.backbones.sam import MaskLogits, SamSegmenter, choose, frame_size, load_sam, picture_logits, upsample
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
-from fovea.networks.sam import Sam, SamNetworkConfig
+from fovea.networks.sam import Decoded, Sam
+from fovea.networks.sam_config import SamNetworkConfig
 from fovea.pictures import Picture, open_picture
 from fovea.proposers.mask_filter import MaskFilter
 
@@ -61,11 +62,11 @@ class Listener(nn.Module):
         self.low_res = low_res
         self.boxes: list[Tensor] = []
 
-    def decode(self, image: Tensor, prompts: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
+    def decode(self, image: Tensor, prompts: Tensor, multimask: bool) -> Decoded:
         begin = sum(part.shape[1] for part in self.boxes)
         self.boxes.append(prompts)
         low_res = self.low_res[None, begin : begin + prompts.shape[1]]
-        return low_res, low_res[..., 0, 0]
+        return Decoded(low_res, low_res[..., 0, 0], low_res[..., 0])
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 64])
@@ -137,7 +138,9 @@ def test_batches_are_invisible(segmenter: SamSegmenter, picture: Picture, kind: 
         batches = list(
             segmenter.decode(embedding, picture.size, **{kind: prompts}, multimask=multimask, chunk=chunk)  # type: ignore[arg-type]
         )
-        return MaskLogits(torch.cat([one.low_res for one in batches]), torch.cat([one.iou for one in batches]))
+        return MaskLogits(
+            *(torch.cat([getattr(one, name) for one in batches]) for name in ("low_res", "iou", "tokens"))
+        )
 
     alone, together = decoded(1), decoded(64)
     assert together.low_res.shape == (9, 3 if multimask else 1, 32, 32)
@@ -155,7 +158,8 @@ def test_no_prompts_give_nothing(segmenter: SamSegmenter, picture: Picture) -> N
 
 
 def test_choices() -> None:
-    three = MaskLogits(torch.arange(6.0).reshape(2, 3, 1, 1), torch.tensor([[0.1, 0.9, 0.2], [0.7, 0.1, 0.2]]))
+    masks = torch.arange(6.0).reshape(2, 3, 1, 1)
+    three = MaskLogits(masks, torch.tensor([[0.1, 0.9, 0.2], [0.7, 0.1, 0.2]]), masks[..., 0])
     chosen = {choice: choose(three, choice).low_res.flatten().tolist() for choice in ("first", "last", "best_iou")}  # type: ignore[arg-type]
     assert chosen == {"first": [0, 3], "last": [2, 5], "best_iou": [1, 3]}
     assert choose(three, "best_iou").iou.tolist() == [[pytest.approx(0.9)], [pytest.approx(0.7)]]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import SamConfig, SamModel
 
-from fovea.networks.sam import Sam, SamNetworkConfig
+from fovea.networks.sam import Sam
+from fovea.networks.sam_config import SamNetworkConfig
 
 #: Windows that do not fit, relative positions, odd sizes; and the plain shape of mini-sam.
 VISIONS: dict[str, dict[str, Any]] = {
@@ -96,9 +97,9 @@ def test_prompts_are_decoded_alike(name: str, multimask: bool, kind: str) -> Non
     given = {"input_boxes": prompts} if kind == "boxes" else {"input_points": prompts[:, :, None]}
     with torch.no_grad():
         expected = theirs(image_embeddings=image, multimask_output=multimask, **given)
-        masks, quality = ours.decode(image, prompts, multimask)
-    torch.testing.assert_close(masks, expected.pred_masks, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(quality, expected.iou_scores, rtol=1e-4, atol=1e-5)
+        found = ours.decode(image, prompts, multimask)
+    torch.testing.assert_close(found.masks, expected.pred_masks, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.quality, expected.iou_scores, rtol=1e-4, atol=1e-5)
 
 
 def test_relative_positions_of_another_size_are_stretched() -> None:

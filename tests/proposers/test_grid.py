@@ -21,6 +21,11 @@ from fovea.regions import mask_bounds
 GOLDEN = Path(__file__).parents[1] / "golden" / "fgvp"
 
 
+def said(low_res: torch.Tensor, iou: torch.Tensor) -> MaskLogits:
+    """What a decoder says, whose tokens do not matter here."""
+    return MaskLogits(low_res, iou, torch.zeros(*iou.shape, 1))
+
+
 @pytest.fixture(scope="module")
 def scripted() -> dict[str, np.ndarray]:
     return dict(np.load(GOLDEN / "auto_masks.npz"))
@@ -40,7 +45,7 @@ def test_generator_matches(run: str, chunk: int, scripted: dict[str, np.ndarray]
     low = torch.from_numpy(scripted["low_res_logits"].astype(np.float32))
     iou = torch.from_numpy(scripted["iou_preds"])
     height, width = scripted["image_hw"]
-    batches = (MaskLogits(a, b) for a, b in zip(low.split(chunk), iou.split(chunk), strict=True))
+    batches = (said(a, b) for a, b in zip(low.split(chunk), iou.split(chunk), strict=True))
     size = (int(width), int(height))
     regions = collect([(Crop((0, 0, *size), 0), batches)], size, int(scripted["sam_image_size"]), RUNS[run])
     expected = np.unpackbits(scripted[f"{run}__masks"], axis=-1, count=int(width)).astype(bool)
@@ -85,15 +90,15 @@ def test_masks_of_crops_come_back_to_their_place() -> None:
     quality = torch.tensor([[0.95, 0.9, 0.99]])
     crop = Crop((100, 50, 300, 250), 1)
     settings = GridSettings(min_stability=0.0)
-    (alone,) = collect([(crop, [MaskLogits(low, quality)])], size, 200, settings).dense_masks()
+    (alone,) = collect([(crop, [said(low, quality)])], size, 200, settings).dense_masks()
     ys, xs = np.flatnonzero(alone.any(1)), np.flatnonzero(alone.any(0))
     assert (xs[0], xs[-1], ys[0], ys[-1]) == (175, 224, 125, 174)
     # The whole picture offers the same thing with more confidence: the crop's mask stays.
     whole = torch.full((1, 1, 16, 16), -9.0)
     whole[0, 0, 5:7, 7:9] = 9.0
     both = [
-        (Crop((0, 0, *size), 0), [MaskLogits(whole, torch.tensor([[0.999]]))]),
-        (crop, [MaskLogits(low, quality)]),
+        (Crop((0, 0, *size), 0), [said(whole, torch.tensor([[0.999]]))]),
+        (crop, [said(low, quality)]),
     ]
     np.testing.assert_array_equal(collect(both, size, 200, settings).dense_masks(), [alone])
 
@@ -123,7 +128,7 @@ def test_stability_matches(offset: float) -> None:
 def test_overlap_is_measured_as_the_released_program_does() -> None:
     low = torch.full((1, 2, 16, 16), -9.0)
     low[0, 0, :, :4] = low[0, 1, :, :3] = 9.0
-    batch = MaskLogits(low, torch.tensor([[0.95, 0.9]]))
+    batch = said(low, torch.tensor([[0.95, 0.9]]))
     # With the last pixel inclusive the boxes are 3 and 2 wide: an IoU of 0.67 instead of 0.75.
     whole = Crop((0, 0, 16, 16), 0)
     assert len(collect([(whole, [batch])], (16, 16), 16, GridSettings(max_overlap=0.7))) == 2
@@ -140,7 +145,7 @@ def test_no_masks_is_an_answer() -> None:
 def test_the_last_of_three_masks_matches_the_released_choice() -> None:
     golden = np.load(GOLDEN / "sam_box_pipeline.npz")
     low = torch.from_numpy(golden["low_res_logits"].astype(np.float32))[:, None]
-    three = MaskLogits(torch.cat([low, low - 1.5, low + 1], 1), torch.tensor([[0.1, 0.9, 0.2]]).repeat(4, 1))
+    three = said(torch.cat([low, low - 1.5, low + 1], 1), torch.tensor([[0.1, 0.9, 0.2]]).repeat(4, 1))
     size = (int(golden["sam_resized_shape"][1]), int(golden["sam_resized_shape"][0]))
     masks = upsample(choose(three, "last").low_res, size, 128)[:, 0] > 0
     np.testing.assert_array_equal(masks.numpy(), golden["multimask_area0__masks"])
@@ -218,7 +223,7 @@ def test_crops_of_tiny_pictures_are_never_empty(size: tuple[int, int], layers: i
 def test_mending_may_bring_a_mask_out_of_the_sizes_that_count() -> None:
     low = torch.full((1, 1, 32, 32), -9.0)
     low[0, 0, 4:14, 4:14] = low[0, 0, 20:22, 20:22] = 9.0
-    found = [(Crop((0, 0, 32, 32), 0), [MaskLogits(low, torch.tensor([[0.95]]))])]
+    found = [(Crop((0, 0, 32, 32), 0), [said(low, torch.tensor([[0.95]]))])]
     for least, expected in ((90, 1), (102, 0)):
         limits = MaskFilter(drop_islands_below=10, min_mask_area=least)
         regions = collect(found, (32, 32), 32, GridSettings(min_stability=0, mask_filter=limits))

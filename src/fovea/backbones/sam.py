@@ -16,7 +16,8 @@ from torch import Tensor
 from fovea.backbones.sources import check_complete, load_key, not_loaded, read_model
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
-from fovea.networks.sam import Sam, SamNetworkConfig
+from fovea.networks.sam import Sam, TokenKind
+from fovea.networks.sam_config import SamNetworkConfig
 from fovea.pictures import Picture
 
 #: Mean and deviation of ImageNet's pixels on the scale 0..255, as SAM was trained with.
@@ -41,10 +42,12 @@ class MaskLogits:
     Attributes:
         low_res: ``(P, M, h, w)`` float32 logits on the decoder's grid, which covers the padded square.
         iou: ``(P, M)`` float32, SAM's own estimate of each mask's IoU.
+        tokens: ``(P, M, C)`` float32, the decoder's token of each mask: what and where the thing is.
     """
 
     low_res: Tensor
     iou: Tensor
+    tokens: Tensor
 
 
 def frame_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -145,29 +148,59 @@ class SamSegmenter:
         Yields:
             The decoder's word on every batch, in order; nothing where there are no prompts.
         """
+        prompts = self._frame_prompts(size, boxes, points)
+        for part in prompts.split(chunk) if len(prompts) else ():
+            with torch.inference_mode():
+                found = self._model.decode(embedding.float(), part[None], multimask)
+            yield MaskLogits(found.masks[0], found.quality[0], found.tokens[0])
+
+    def tokens(
+        self,
+        embedding: Tensor,
+        size: tuple[int, int],
+        *,
+        boxes: np.ndarray | None = None,
+        points: np.ndarray | None = None,
+        multimask: bool = False,
+        kind: TokenKind = "transformer",
+    ) -> Tensor:
+        """The tokens of prompts without their masks, which are most of the work; arguments as of :meth:`decode`.
+
+        Args:
+            embedding: of the picture.
+            size: width and height of the picture.
+            boxes: ``(P, 4)``.
+            points: ``(P, 2)``.
+            multimask: three tokens per prompt instead of one.
+            kind: where they are taken.
+
+        Returns:
+            ``(P, M, C)`` float32.
+        """
+        parts = self._frame_prompts(size, boxes, points).split(_CHUNK)
+        with torch.inference_mode():
+            return torch.cat([self._model.tokens(embedding.float(), part[None], multimask, kind)[0] for part in parts])
+
+    def _frame_prompts(self, size: tuple[int, int], boxes: np.ndarray | None, points: np.ndarray | None) -> Tensor:
+        """Prompts in SAM's frame."""
         prompts = boxes if boxes is not None else points
         if prompts is None:
-            raise ValueError("decode needs boxes or points")
-        if not len(prompts):
-            return
+            raise ValueError("SAM needs boxes or points")
         frame = np.array(frame_size(size, self.image_size)) / np.array(size)
-        scaled = torch.from_numpy((prompts * np.tile(frame, prompts.shape[1] // 2)).astype(np.float32))
-        embedding = embedding.float()
-        for part in scaled.to(self._device).split(chunk):
-            with torch.inference_mode():
-                masks, quality = self._model.decode(embedding, part[None], multimask)
-            yield MaskLogits(masks[0], quality[0])
+        scaled = (prompts * np.tile(frame, prompts.shape[1] // 2)).astype(np.float32)
+        return torch.from_numpy(scaled).to(self._device)
 
 
 def choose(logits: MaskLogits, choice: MaskChoice) -> MaskLogits:
-    """Keep one mask per prompt: ``low_res`` becomes ``(P, 1, h, w)`` and ``iou`` ``(P, 1)``."""
+    """Keep one mask per prompt, so that every M becomes 1."""
     count = logits.iou.shape[1]
     if choice == "best_iou":
-        rows = torch.arange(len(logits.iou))
-        best = logits.iou.argmax(1)
-        return MaskLogits(logits.low_res[rows, best][:, None], logits.iou[rows, best][:, None])
-    index = count - 1 if choice == "last" else 0
-    return MaskLogits(logits.low_res[:, index : index + 1], logits.iou[:, index : index + 1])
+        kept = logits.iou.argmax(1)
+    else:
+        kept = torch.full_like(logits.iou[:, 0], count - 1 if choice == "last" else 0, dtype=torch.long)
+    rows = torch.arange(len(kept), device=kept.device)
+    low_res, iou, tokens = (found[rows, kept][:, None] for found in (logits.low_res, logits.iou, logits.tokens))
+    return MaskLogits(low_res, iou, tokens)
 
 
 def load_sam(source: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> SamSegmenter:

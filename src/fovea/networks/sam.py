@@ -8,118 +8,34 @@ against transformers' class.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fovea.networks.sam_config import SamNetworkConfig
+from fovea.networks.sam_decoder import ChannelNorm, MaskDecoder, Mlp, PromptEncoder
 
-@dataclass(frozen=True)
-class SamNetworkConfig:
-    """Sizes of a SAM; the defaults are those of SAM-base.
+#: Where the token of a prompt is taken (table 4 of RegionSpot): as the prompt encoder makes it, the mean of its two;
+#: behind the decoder's transformer; or behind the small network that turns it into a mask.
+TokenKind = Literal["prompt", "transformer", "mlp"]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What the decoder says about P prompts of each of B pictures, with M masks each.
 
     Attributes:
-        image_size: side of the square input in pixels.
-        patch_size: side of a patch in pixels.
-        hidden_size: width of the picture encoder.
-        mlp_dim: hidden width of its MLPs.
-        num_hidden_layers: its depth.
-        num_attention_heads: its heads.
-        window_size: side of its attention windows in patches; 0 for none.
-        global_attn_indexes: layers without windows.
-        use_rel_pos: whether attention knows relative positions.
-        use_abs_pos: whether patches know absolute ones.
-        qkv_bias: whether queries, keys and values have a bias.
-        layer_norm_eps: of the picture encoder.
-        output_channels: width of the embedding and of the decoder.
-        mask_input_channels: width of the encoder of mask prompts.
-        decoder_mlp_dim: hidden width of the decoder's MLPs.
-        decoder_layers: its depth.
-        decoder_heads: its heads.
-        attention_downsample_rate: by how much its cross attention is narrower.
-        num_multimask_outputs: masks for an unclear prompt.
-        iou_head_depth: layers of the head that estimates quality.
-        iou_head_hidden_dim: its width.
+        masks: ``(B, P, M, 4 g, 4 g)`` logits.
+        quality: ``(B, P, M)`` estimates of their IoU.
+        tokens: ``(B, P, M, C)``, the decoder's token of each mask, behind its transformer.
     """
 
-    image_size: int = 1024
-    patch_size: int = 16
-    hidden_size: int = 768
-    mlp_dim: int = 3072
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    window_size: int = 14
-    global_attn_indexes: tuple[int, ...] = (2, 5, 8, 11)
-    use_rel_pos: bool = True
-    use_abs_pos: bool = True
-    qkv_bias: bool = True
-    layer_norm_eps: float = 1e-6
-    output_channels: int = 256
-    mask_input_channels: int = 16
-    decoder_mlp_dim: int = 2048
-    decoder_layers: int = 2
-    decoder_heads: int = 8
-    attention_downsample_rate: int = 2
-    num_multimask_outputs: int = 3
-    iou_head_depth: int = 3
-    iou_head_hidden_dim: int = 256
-
-    @property
-    def grid(self) -> int:
-        """Side of the embedding in patches."""
-        return self.image_size // self.patch_size
-
-    @classmethod
-    def from_hugging_face(cls, config: Mapping[str, Any]) -> Self:
-        """Read a ``config.json`` of a SamModel; what it leaves out is as in SAM-base.
-
-        Args:
-            config: its content.
-        """
-        vision = dict(config.get("vision_config") or {})
-        decoder = config.get("mask_decoder_config") or {}
-        prompts = config.get("prompt_encoder_config") or {}
-        if vision.get("mlp_dim") is None:
-            vision["mlp_dim"] = int(vision.get("hidden_size", cls.hidden_size) * vision.get("mlp_ratio", 4.0))
-        renamed = {
-            "decoder_mlp_dim": decoder.get("mlp_dim"),
-            "decoder_layers": decoder.get("num_hidden_layers"),
-            "decoder_heads": decoder.get("num_attention_heads"),
-            "mask_input_channels": prompts.get("mask_input_channels"),
-        }
-        same = {name: decoder.get(name) for name in _DECODER_FIELDS} | {
-            field.name: vision.get(field.name) for field in fields(cls) if field.name in vision
-        }
-        known = {name: value for name, value in (same | renamed).items() if value is not None}
-        if "global_attn_indexes" in known:
-            known["global_attn_indexes"] = tuple(known["global_attn_indexes"])
-        return cls(**known)
-
-
-_DECODER_FIELDS = ("attention_downsample_rate", "num_multimask_outputs", "iou_head_depth", "iou_head_hidden_dim")
-
-
-class _ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of ``(B, C, H, W)``."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class _Mlp(nn.Module):
-    def __init__(self, width: int, hidden: int, activation: nn.Module) -> None:
-        super().__init__()
-        self.lin1, self.lin2, self.activation = nn.Linear(width, hidden), nn.Linear(hidden, width), activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.lin2(self.activation(self.lin1(x)))
-        return found
+    masks: Tensor
+    quality: Tensor
+    tokens: Tensor
 
 
 def _relative(table: Tensor, size: int) -> Tensor:
@@ -167,7 +83,7 @@ class _VisionLayer(nn.Module):
         width, eps = config.hidden_size, config.layer_norm_eps
         self.layer_norm1, self.layer_norm2 = nn.LayerNorm(width, eps=eps), nn.LayerNorm(width, eps=eps)
         self.attn = _VisionAttention(config, window or config.grid)
-        self.mlp = _Mlp(width, config.mlp_dim, nn.GELU())
+        self.mlp = Mlp(width, config.mlp_dim, nn.GELU())
         self.window = window
 
     def forward(self, x: Tensor) -> Tensor:
@@ -195,9 +111,9 @@ class _Neck(nn.Module):
         super().__init__()
         out = config.output_channels
         self.conv1 = nn.Conv2d(config.hidden_size, out, 1, bias=False)
-        self.layer_norm1 = _ChannelNorm(out)
+        self.layer_norm1 = ChannelNorm(out)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
-        self.layer_norm2 = _ChannelNorm(out)
+        self.layer_norm2 = ChannelNorm(out)
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.layer_norm2(self.conv2(self.layer_norm1(self.conv1(x.permute(0, 3, 1, 2)))))
@@ -243,138 +159,6 @@ class _Positions(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-class _PromptEncoder(nn.Module):
-    """What prompts are; the encoder of mask prompts is kept for the sake of checkpoints."""
-
-    def __init__(self, config: SamNetworkConfig) -> None:
-        super().__init__()
-        width, channels = config.output_channels, config.mask_input_channels
-        self.point_embed = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
-        self.not_a_point_embed = nn.Embedding(1, width)
-        self.no_mask_embed = nn.Embedding(1, width)
-        self.mask_embed = nn.ModuleDict(
-            {
-                "conv1": nn.Conv2d(1, channels // 4, 2, stride=2),
-                "layer_norm1": _ChannelNorm(channels // 4),
-                "conv2": nn.Conv2d(channels // 4, channels, 2, stride=2),
-                "layer_norm2": _ChannelNorm(channels),
-                "conv3": nn.Conv2d(channels, width, 1),
-            }
-        )
-
-    def kind(self, index: int) -> Tensor:
-        """``(1, C)``: what a place is: off the thing, on it, its upper left corner, its lower right one."""
-        embedding = self.point_embed[index]
-        assert isinstance(embedding, nn.Embedding)  # for the type checker: that is what the list holds
-        return embedding.weight
-
-
-class _Attention(nn.Module):
-    """Attention of the decoder, on narrower vectors where it crosses between tokens and picture."""
-
-    def __init__(self, width: int, heads: int, rate: int = 1) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width // rate) for _ in range(3))
-        self.out_proj = nn.Linear(width // rate, width)
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """``(N, Q, C)`` from ``(N, K, C)``; keys and values may stand for several queries, ``(N / n, K, C)``."""
-        q, k, v = (
-            projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projected in (self.q_proj(query), self.k_proj(key), self.v_proj(value))
-        )
-        if len(k) != len(q):
-            # What all prompts of a picture look at is projected once.
-            k, v = (shared.repeat_interleave(len(q) // len(k), dim=0) for shared in (k, v))
-        found: Tensor = self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return found
-
-
-class _TwoWayLayer(nn.Module):
-    def __init__(self, config: SamNetworkConfig, first: bool) -> None:
-        super().__init__()
-        width, heads, rate = config.output_channels, config.decoder_heads, config.attention_downsample_rate
-        self.self_attn = _Attention(width, heads)
-        self.cross_attn_token_to_image = _Attention(width, heads, rate)
-        self.cross_attn_image_to_token = _Attention(width, heads, rate)
-        self.mlp = _Mlp(width, config.decoder_mlp_dim, nn.ReLU())
-        # torch's default epsilon, as in the original; transformers writes another one into its configurations.
-        self.layer_norm1, self.layer_norm2, self.layer_norm3, self.layer_norm4 = (nn.LayerNorm(width) for _ in range(4))
-        self.first = first
-
-    def forward(self, tokens: Tensor, image: Tensor, prompts: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        if self.first:
-            tokens = self.self_attn(tokens, tokens, tokens)
-        else:
-            tokens = tokens + self.self_attn(tokens + prompts, tokens + prompts, tokens)
-        tokens = self.layer_norm1(tokens)
-        tokens = self.layer_norm2(tokens + self.cross_attn_token_to_image(tokens + prompts, image + places, image))
-        tokens = self.layer_norm3(tokens + self.mlp(tokens))
-        if len(image) != len(tokens):
-            image = image.repeat_interleave(len(tokens) // len(image), dim=0)
-        image = self.layer_norm4(image + self.cross_attn_image_to_token(image + places, tokens + prompts, tokens))
-        return tokens, image
-
-
-class _TwoWayTransformer(nn.Module):
-    def __init__(self, config: SamNetworkConfig) -> None:
-        super().__init__()
-        width = config.output_channels
-        self.layers = nn.ModuleList(_TwoWayLayer(config, index == 0) for index in range(config.decoder_layers))
-        self.final_attn_token_to_image = _Attention(width, config.decoder_heads, config.attention_downsample_rate)
-        self.layer_norm_final_attn = nn.LayerNorm(width)
-
-    def forward(self, prompts: Tensor, image: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = prompts
-        for layer in self.layers:
-            tokens, image = layer(tokens, image, prompts, places)
-        tokens = tokens + self.final_attn_token_to_image(tokens + prompts, image + places, image)
-        return self.layer_norm_final_attn(tokens), image
-
-
-class _Head(nn.Module):
-    """An MLP of ReLUs."""
-
-    def __init__(self, width: int, hidden: int, out: int, depth: int) -> None:
-        super().__init__()
-        self.proj_in = nn.Linear(width, hidden)
-        self.layers = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(depth - 2))
-        self.proj_out = nn.Linear(hidden, out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.proj_in(x).relu()
-        for layer in self.layers:
-            x = layer(x).relu()
-        found: Tensor = self.proj_out(x)
-        return found
-
-
-class _MaskDecoder(nn.Module):
-    def __init__(self, config: SamNetworkConfig) -> None:
-        super().__init__()
-        width, self.count = config.output_channels, config.num_multimask_outputs + 1
-        self.iou_token, self.mask_tokens = nn.Embedding(1, width), nn.Embedding(self.count, width)
-        self.transformer = _TwoWayTransformer(config)
-        self.upscale_conv1 = nn.ConvTranspose2d(width, width // 4, 2, stride=2)
-        self.upscale_layer_norm = _ChannelNorm(width // 4)
-        self.upscale_conv2 = nn.ConvTranspose2d(width // 4, width // 8, 2, stride=2)
-        self.output_hypernetworks_mlps = nn.ModuleList(_Head(width, width, width // 8, 3) for _ in range(self.count))
-        self.iou_prediction_head = _Head(width, config.iou_head_hidden_dim, self.count, config.iou_head_depth)
-
-    def forward(self, prompts: Tensor, image: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens ``(B * P, N, C)``, pictures ``(B, C, g, g)``, positions ``(g * g, C)``: masks and their quality."""
-        side = image.shape[-1]
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(prompts), -1, -1)
-        tokens, seen = self.transformer(torch.cat([own, prompts], dim=1), image.flatten(2).transpose(1, 2), places)
-        plane = seen.transpose(1, 2).unflatten(-1, (side, side))
-        plane = F.gelu(self.upscale_layer_norm(self.upscale_conv1(plane)))
-        plane = F.gelu(self.upscale_conv2(plane))
-        weights = [head(tokens[:, 1 + index]) for index, head in enumerate(self.output_hypernetworks_mlps)]
-        masks = torch.einsum("nmc,nchw->nmhw", torch.stack(weights, dim=1), plane)
-        return masks, self.iou_prediction_head(tokens[:, 0])
-
-
 class Sam(nn.Module):
     """A SAM for boxes and single points.
 
@@ -387,26 +171,51 @@ class Sam(nn.Module):
         self.config = config
         self.shared_image_embedding = _Positions(config.output_channels)
         self.vision_encoder = SamVisionEncoder(config)
-        self.prompt_encoder = _PromptEncoder(config)
-        self.mask_decoder = _MaskDecoder(config)
+        self.prompt_encoder = PromptEncoder(config)
+        self.mask_decoder = MaskDecoder(config)
 
-    def decode(self, image: Tensor, prompts: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
-        """Masks for prompts.
+    def decode(self, image: Tensor, prompts: Tensor, multimask: bool) -> Decoded:
+        """Masks for prompts, and their tokens.
 
         Args:
             image: ``(B, C, g, g)`` embeddings of pictures.
             prompts: of each picture, ``(B, P, 4)`` xyxy boxes or ``(B, P, 2)`` xy points, in pixels of the square.
             multimask: three masks for unclear prompts, or the one for clear ones.
+        """
+        tokens, seen = self._look(image, self._prompts(prompts))
+        masks, quality = self.mask_decoder.masks(tokens, seen)
+        shape, kept = prompts.shape[:2], slice(1, None) if multimask else slice(0, 1)
+        own = tokens[:, 1 : 1 + self.mask_decoder.count]
+        return Decoded(*(found.unflatten(0, shape)[:, :, kept] for found in (masks, quality, own)))
+
+    def tokens(self, image: Tensor, prompts: Tensor, multimask: bool, kind: TokenKind = "transformer") -> Tensor:
+        """The tokens of prompts alone, without their masks.
+
+        Args:
+            image: ``(B, C, g, g)`` embeddings of pictures.
+            prompts: as of :meth:`decode`.
+            multimask: one token for each of three masks, or the one for clear prompts.
+            kind: where they are taken.
 
         Returns:
-            ``(B, P, M, 4 g, 4 g)`` logits and ``(B, P, M)`` estimates of their IoU.
+            ``(B, P, M, C)``; of kind ``mlp`` ``(B, P, M, C / 8)``. Of kind ``prompt`` all M are the same.
         """
-        batch, count = prompts.shape[:2]
-        tokens = (self._boxes(prompts) if prompts.shape[-1] == 4 else self._points(prompts)).flatten(0, 1)
+        shape, kept = prompts.shape[:2], slice(1, None) if multimask else slice(0, 1)
+        asked = self._prompts(prompts)
+        if kind == "prompt":
+            found = asked.mean(1, keepdim=True).expand(-1, self.mask_decoder.count, -1)
+        else:
+            tokens, _ = self._look(image, asked)
+            found = self.mask_decoder.filters(tokens) if kind == "mlp" else tokens[:, 1 : 1 + self.mask_decoder.count]
+        return found.unflatten(0, shape)[:, :, kept]
+
+    def _prompts(self, prompts: Tensor) -> Tensor:
+        """``(B * P, 2, C)``."""
+        return (self._boxes(prompts) if prompts.shape[-1] == 4 else self._points(prompts)).flatten(0, 1)
+
+    def _look(self, image: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
         image = image + self.prompt_encoder.no_mask_embed.weight[:, :, None, None]
-        masks, quality = self.mask_decoder(tokens, image, self._places())
-        kept = slice(1, None) if multimask else slice(0, 1)
-        return masks.unflatten(0, (batch, count))[:, :, kept], quality.unflatten(0, (batch, count))[:, :, kept]
+        return self.mask_decoder.look(prompts, image, self._places())
 
     def _places(self) -> Tensor:
         """``(g * g, C)``: where the middles of the patches are."""
