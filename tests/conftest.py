@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import Blip2Config, Blip2ForConditionalGeneration, SamConfig, SamModel
+from transformers import Blip2Config, Blip2ForConditionalGeneration, CLIPTextConfig, CLIPTextModel, SamConfig, SamModel
 
 from fovea.backbones.sam import load_sam
 from fovea.networks.albef import Albef, AlbefConfig
 from fovea.networks.sam import Sam
 from fovea.training.vocabulary import build_tokenizer
+
+_Model = TypeVar("_Model", bound=nn.Module)
+
+
+def _spread(model: _Model) -> _Model:
+    """The model with random matrices, always the same ones, so large that outputs follow inputs."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=1.5 / parameter[0].numel() ** 0.5, generator=generator)
+    return model
 
 
 def _tiny_hugging_face_sam() -> SamModel:
@@ -42,12 +54,7 @@ def _tiny_hugging_face_sam() -> SamModel:
         },
         mask_decoder_config={"hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
     )
-    model = SamModel(config)
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=1.5 / parameter[0].numel() ** 0.5, generator=generator)
-    return model
+    return _spread(SamModel(config))
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +94,35 @@ def tiny_captioner_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_diffusion_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Stable Diffusion with random weights as diffusers saves it. Not to be written to."""
+    diffusers = pytest.importorskip("diffusers", reason="needs the extra 'diffusion'")
+    tokenizer, path = build_tokenizer(), tmp_path_factory.mktemp("tiny-diffusion")
+    text = CLIPTextConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=len(tokenizer),
+        max_position_embeddings=tokenizer.model_max_length, pad_token_id=0, bos_token_id=len(tokenizer) - 2,
+        eos_token_id=len(tokenizer) - 1,
+    )  # fmt: skip
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8, layers_per_block=1, block_out_channels=(8, 8, 8), norm_num_groups=4, cross_attention_dim=16,
+        attention_head_dim=2, down_block_types=("CrossAttnDownBlock2D",) * 3,
+        up_block_types=("CrossAttnUpBlock2D",) * 3,
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4,) * 4, norm_num_groups=2,
+    )  # fmt: skip
+    for name, model in (("unet", unet), ("vae", vae), ("text_encoder", CLIPTextModel(text))):
+        _spread(model).save_pretrained(path / name)
+    tokenizer.save_pretrained(path / "tokenizer")
+    diffusers.DDIMScheduler(
+        beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
+    ).save_pretrained(path / "scheduler")
+    (path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    return path
+
+
 #: Words and pieces of the small matching model.
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "there", "is", "a", "red", "blue", "car"]
 PIECES += ["dog", "left", "of", "the", "gir", "##affe", "##s"]
@@ -110,12 +146,7 @@ def tiny_albef() -> Albef:
         fusion_layer=2,
         heat_layer=3,
     )
-    model = Albef(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=1.5 / parameter[0].numel() ** 0.5, generator=generator)
-    return model
+    return _spread(Albef(config).eval())
 
 
 @pytest.fixture(scope="session")

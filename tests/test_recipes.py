@@ -56,16 +56,19 @@ def test_recipes_by_name() -> None:
 
 
 @pytest.mark.parametrize("recipe", [*RECIPES, "C4+B1"])
-def test_any_checkpoint_answers(recipe: str, directory: Path) -> None:
-    chosen = resolve_recipe(recipe)
-    grounder = fovea.load(recipe, str(directory), device="cpu", bank=Bank(("the house", "a cat")))
+def test_any_checkpoint_answers(recipe: str, directory: Path, request: pytest.FixtureRequest) -> None:
+    chosen, models = resolve_recipe(recipe), str(directory)
+    if chosen.scorer == "ref-diff":
+        models += f",{request.getfixturevalue('tiny_diffusion_directory')}"
+    grounder = fovea.load(recipe, models, device="cpu", bank=Bank(("the house", "a cat")))
     answers = grounder.find(PICTURE, ["the car", "the dog"], boxes=BOXES)
     # Class activation may be cold everywhere.
     found = [answer for answer in answers if answer.status == "found"]
     assert len(found) >= (1 if recipe == "car" else 2)
-    assert answers[0].provenance.models == str(directory)
+    assert answers[0].provenance.models == models
     masked = grounder.scorer.needs_masks
-    assert masked == (not chosen.styles or any(style.needs_masks for style in chosen.styles))
+    marked = any(style.needs_masks for style in chosen.styles)
+    assert masked == (marked if chosen.styles else chosen.scorer != "heat-boxes")
     assert answers[0].provenance.proposals == ("given+sam-masks" if masked else "given")
     assert (found[0].mask is not None) == masked
 
@@ -104,8 +107,13 @@ def test_parity_and_direct_see_nearly_the_same(directory: Path) -> None:
 def test_every_row_of_the_paper_states_its_numbers() -> None:
     for recipe in RECIPES.values():
         # Single visual prompts and ablations stand in tables of their own.
-        if recipe.scorer != "heat" and recipe.name != "crop":
-            assert len(recipe.reported) == 8
+        if not recipe.scorer.startswith(("heat", "gl-clip")) and recipe.name != "crop":
+            assert sum(not split.startswith("phrasecut") for split, _ in recipe.reported) == 8
+    # Its two weights share a row.
+    assert len(RECIPES["gl-clip"].reported) == 7
+    assert list(RECIPES["gl-clip-g"].reported.values()) == [33.0, 33.1]
+    assert RECIPES["ref-diff"].reported["refcoco+-testB mIoU", "masks"] == 33.0
+    assert RECIPES["ref-diff"].reported["phrasecut-test oIoU", "masks"] == 29.4
     assert RECIPES["iterprime"].reported["refcoco-testA mIoU", "masks"] == 46.5
     assert RECIPES["gvlp"].reported["refcocog-test mIoU", "masks"] == 41.3
     assert RECIPES["fgvp-rs"].reported["refcoco-val", "detections"] == 59.6

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: COCO's compressed run-length encoding: ``{"size": [height, width], "counts": bytes}``.
 Rle = dict[str, Any]
+
+# Pixels of masks that are decoded at a time: 200 masks of 640 x 480, or one of the largest picture.
+_PIXELS_AT_ONCE = 1 << 26
 
 
 def encode_masks(masks: np.ndarray) -> tuple[Rle, ...]:
@@ -294,6 +298,20 @@ class Regions:
         if not self.masks:
             return np.zeros((0, self.size[1], self.size[0]), bool)
         return decode_masks(self.masks)
+
+    def mask_chunks(self) -> Iterator[np.ndarray]:
+        """The masks in order, ``(n, H, W)`` bool: as many at a time as memory should hold, at least one.
+
+        Raises:
+            RegionError: the regions are boxes only.
+        """
+        at_once = max(1, _PIXELS_AT_ONCE // (self.size[0] * self.size[1]))
+        for start in range(0, len(self), at_once):
+            yield self.select(range(start, min(start + at_once, len(self)))).dense_masks()
+
+    def each_mask(self) -> Iterator[np.ndarray]:
+        """One ``(H, W)`` bool mask after the other; raises as :meth:`mask_chunks` does."""
+        return chain.from_iterable(self.mask_chunks())
 
     @property
     def areas(self) -> np.ndarray:

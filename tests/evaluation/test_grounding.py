@@ -12,6 +12,7 @@ import pytest
 
 from fovea.answers import ScoreMatrix
 from fovea.cache import FeatureCache
+from fovea.datasets.subsets import says_position
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example, Query, composed_examples, fingerprint, read_examples
 from fovea.evaluation.grounding import evaluate_grounding, summarise
@@ -68,6 +69,18 @@ def test_an_oracle_is_always_right(examples: list[Example]) -> None:
     assert result["n"] == sum(len(example.queries) for example in examples) == result["metrics"]["all"]["n"]
     assert all(metric["accuracy"] == 1 for metric in result["metrics"].values())
     assert result["provenance"] == {"models": "none", "proposals": "ground-truth", "assignment": "argmax"}
+
+
+def test_expressions_of_position_are_told_from_others(examples: list[Example]) -> None:
+    rows = evaluate_grounding(grounder(Oracle(examples)), examples, "ground-truth")
+    metrics = summarise("scenes", "oracle", "none", rows, "ground-truth")["metrics"]
+    said = [query.text for example in examples for query in example.queries if says_position(query.text)]
+    assert any("leftmost" in text for text in said)
+    assert metrics["position"]["n"] == len(said)
+    assert metrics["position"]["n"] + metrics["other"]["n"] == metrics["all"]["n"]
+    # Where no expression, or every one, says a position there is nothing to tell apart.
+    for some in ([row for row in rows if row["kind"] == "name"], [{**row, "kind": "position"} for row in rows]):
+        assert "other" not in summarise("scenes", "oracle", "none", some, "ground-truth")["metrics"]
 
 
 def test_wrong_answers_count_and_chance_is_the_share_of_right_boxes(examples: list[Example]) -> None:

@@ -13,11 +13,12 @@ from fovea.backbones.clip import load_clip
 from fovea.backbones.sources import PRESETS
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
+from fovea.heat.pictures import enlarged
 from fovea.pictures import open_picture
 from fovea.recipes import load
 from fovea.regions import Regions
 from fovea.scenes.scene import compose
-from fovea.scorers.car import Car, CarSettings, enlarge, soft_overlaps
+from fovea.scorers.car import Car, CarSettings, soft_overlaps
 
 SCENE = compose(1_700_001)
 PICTURE = open_picture(SCENE.pixels)
@@ -117,7 +118,13 @@ def test_only_vision_transformers_have_class_activation() -> None:
 
 def test_maps_are_enlarged_to_the_picture() -> None:
     heat = np.array([[0, 1], [0, 1]], np.float32)
-    large = enlarge(heat, (40, 10))
+    large = enlarged(heat, (40, 10))
     assert large.shape == (10, 40)
     assert large[:, 0].max() == 0
     assert large[:, -1].min() == 1
+
+
+def test_unknown_words_of_the_sentence_are_told() -> None:
+    """The embedded models have never read "a clean origami"."""
+    assert "'origami'" in load("car", "mini-vit", device="cpu").scorer.notes("the dog")[0]
+    assert load("car", "mini-vit", device="cpu", template="a photo of {}").scorer.notes("the dog") == ()

@@ -61,6 +61,15 @@ def test_scores_follow_the_formula(tas: Tas, text: str, negatives: list[str]) ->
         assert found[row] == pytest.approx(encoder.logit_scale * expected, abs=1e-3)
 
 
+def test_a_template_is_read_with_the_expression(tas: Tas) -> None:
+    # Without negatives, which depend on what the bare expression is about.
+    plain, filled = (
+        Tas(tas.encoder, RecordedCaptioner(" ."), tas.parser, template=one) for one in ("{}", "a photo of {}")
+    )
+    expected = plain.score(PICTURE, REGIONS, ["a photo of dog"], FeatureCache()).values
+    np.testing.assert_allclose(filled.score(PICTURE, REGIONS, ["dog"], FeatureCache()).values, expected, atol=1e-3)
+
+
 def test_pictures_are_captioned_once() -> None:
     captioner, cache = RecordedCaptioner(), FeatureCache()
     tas = Tas(load_clip(PRESETS["mini-vit"].clips[0]), captioner, resolve_parser())

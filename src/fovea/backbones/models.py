@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fovea.backbones.captioner import Captioner
     from fovea.backbones.clip import ClipEncoder
+    from fovea.backbones.diffusion import StableDiffusion
     from fovea.backbones.matching import MatchingModel
     from fovea.backbones.sam import SamSegmenter
     from fovea.proposers.mask2former import Mask2Former
@@ -92,6 +93,18 @@ class Models:
 
         source = self.sources.captioner
         return self._once(("captioner", source), lambda: load_captioner(source, self.device, self.dtype))
+
+    @property
+    def diffusion(self) -> StableDiffusion:
+        """What draws pictures from texts, for where it looks.
+
+        Raises:
+            MissingExtraError: its package is not installed.
+        """
+        from fovea.backbones.diffusion import load_diffusion
+
+        source = self.sources.diffusion
+        return self._once(("diffusion", source), lambda: load_diffusion(source, self.device, self.dtype))
 
     def _once(self, source: Hashable, load: Callable[[], Any]) -> Any:
         with self._loading:

@@ -23,7 +23,7 @@ MINIS = Path(__file__).parents[1] / "minis"
 
 
 #: The kinds of models.
-Role = Literal["clip", "sam", "matcher", "captioner", "mask2former"]
+Role = Literal["clip", "sam", "matcher", "captioner", "mask2former", "diffusion"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ModelSources:
         embedded: whether they are the minis, which know scenes and not photographs.
         captioner: a BLIP-2, for recipes that read captions.
         mask2former: what proposes masks where SAM's grid is not to.
+        diffusion: a Stable Diffusion, for recipes that ask where it would draw a thing.
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
     """
 
@@ -46,6 +47,7 @@ class ModelSources:
     embedded: bool = False
     captioner: str = "Salesforce/blip2-opt-2.7b"
     mask2former: str = "facebook/mask2former-swin-large-coco-panoptic"
+    diffusion: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     matcher: str = ""
 
     def of(self, role: Role) -> tuple[str, ...]:
@@ -83,16 +85,34 @@ _FOLDERS = {
     "matcher": "matching model",
     "captioner": "captioner",
     "mask2former": "Mask2Former",
+    "diffusion": "Stable Diffusion",
 }
 
 # Of these there is one at most; CLIPs are summed.
 _SINGLE = tuple(role for role in _FOLDERS if role != "clip")
 
 # From the type that a configuration states to the folder of its kind; all others are CLIPs.
-_KINDS = {"sam": "sam", "albef": "matcher", "blip": "matcher", "blip-2": "captioner", "mask2former": "mask2former"}
+_KINDS = {
+    "sam": "sam",
+    "albef": "matcher",
+    "blip": "matcher",
+    "blip-2": "captioner",
+    "mask2former": "mask2former",
+    "diffusion": "diffusion",
+}
+
+# What a model of several folders, such as a Stable Diffusion, has instead of a config.json.
+_INDEX = "model_index.json"
 
 # From how names on the hub begin to such types.
-_NAMES = {"sam": "sam", "blip2": "blip-2", "blip": "blip", "albef": "albef", "mask2former": "mask2former"}
+_NAMES = {
+    "sam": "sam",
+    "blip2": "blip-2",
+    "blip": "blip",
+    "albef": "albef",
+    "mask2former": "mask2former",
+    "stable-diffusion": "diffusion",
+}
 
 
 def resolve_models(models: str) -> ModelSources:
@@ -100,8 +120,9 @@ def resolve_models(models: str) -> ModelSources:
 
     Args:
         models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
-            models are summed, a SAM replaces the preset's, and so do an ALBEF or BLIP and a captioner. A directory may
-            hold ``clip/``, ``sam/``, ``matcher/`` and ``captioner/``. What is not named comes from ``photo-small``.
+            models are summed, a SAM replaces the preset's, and so do an ALBEF or BLIP, a captioner and a diffusion
+            model. A directory may hold ``clip/``, ``sam/``, ``matcher/``, ``captioner/`` and ``diffusion/``. What is
+            not named comes from ``photo-small``.
 
     Raises:
         CheckpointError: nothing is named, or two models of a kind other than CLIP.
@@ -138,6 +159,8 @@ def _role(item: str) -> str:
         if path.suffix != ".safetensors":
             raise CheckpointError(f"{item} is no safetensors file, and pickles are not read here", "convert it")
         return "matcher" if _is_albef(path) else "clip"
+    if (path / _INDEX).is_file():
+        return "diffusion"
     try:
         kind = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -166,22 +189,26 @@ def fingerprint(source: str) -> str:
     if not place.exists():
         return _revision(source)
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(place.iterdir()) if place.is_dir() else [place]:
-        if path.suffix in (".safetensors", ".json"):
+    # Models of several parts have them in folders.
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        if path.suffix in (".safetensors", ".json") and path.is_file():
+            name = path.relative_to(place).as_posix() if place.is_dir() else path.name
             with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
+                digest.update(name.encode() + hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
 
 
 def _revision(name: str) -> str:
     from transformers.utils import cached_file
 
-    try:
-        config = cached_file(name, "config.json")
-    except OSError:
-        return "unknown"
-    # The cache keeps every revision in a folder of its name.
-    return "unknown" if config is None else Path(config).parent.name
+    for file in ("config.json", _INDEX):
+        try:
+            config = cached_file(name, file)
+        except OSError:
+            continue
+        # The cache keeps every revision in a folder of its name.
+        return "unknown" if config is None else Path(config).parent.name
+    return "unknown"
 
 
 def read_model(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -14,6 +14,7 @@ _EXTRAS = {
     "viz": "supervision",
     "train": "accelerate",
     "parity": "opencv-python-headless",
+    "diffusion": "diffusers",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fovea.datasets.pictures_on_disk import find_picture
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example, Query
 from fovea.proposers.given import detections_by_picture
@@ -111,15 +112,6 @@ def _detections_file(directory: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _picture_path(directory: Path, name: str) -> Path:
-    for folder in _IMAGE_FOLDERS:
-        # Names come from a file: nothing outside of the directory is opened.
-        path = directory / folder / Path(name).name
-        if path.is_file():
-            return path
-    raise DataError(f"{directory} holds no picture {Path(name).name}", "put COCO's train2014 folder there")
-
-
 def boxes_from_xywh(rows: Iterable[Iterable[float]], size: tuple[int, int]) -> np.ndarray:
     """``(N, 4)`` float32 xyxy inside of a picture; a box without area becomes a pixel, so that rows keep their places.
 
@@ -135,7 +127,7 @@ def boxes_from_xywh(rows: Iterable[Iterable[float]], size: tuple[int, int]) -> n
 
 
 def _example(directory: Path, name: str, lines: list[dict[str, Any]], detections: Detections | None) -> Example:
-    path = _picture_path(directory, name)
+    path = find_picture(directory, name, _IMAGE_FOLDERS)
     try:
         with Image.open(path) as image:
             size = image.size

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fovea.answers import Answer, Assignment
+from fovea.datasets.subsets import says_position
 from fovea.errors import DataError
 from fovea.evaluation.examples import Example, Query
 from fovea.evaluation.masks import Overlap, overlap_encoded, summarise_overlaps
@@ -178,10 +179,28 @@ def _mask_figures(rows: Sequence[Row]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items() if name != "n"}
 
 
+def _position_subsets(rows: Sequence[Row]) -> dict[str, dict[str, float | int]]:
+    """Figures of expressions that say a position and of all others; nothing where only one of them occurs."""
+    if any(row["kind"] == "position" for row in rows):
+        return {}
+    said = [says_position(row.get("expression", "")) for row in rows]
+    if len(set(said)) < 2:
+        return {}
+    parts = {
+        name: [row for row, one in zip(rows, said, strict=True) if one == wanted]
+        for name, wanted in (("position", True), ("other", False))
+    }
+    return {name: _share(part) for name, part in parts.items()}
+
+
 def summarise(
     benchmark: str, recipe: str, models: str, rows: Sequence[Row], proposals: str, assignment: Assignment = "argmax"
 ) -> dict[str, Any]:
-    """Accuracy of boxes and chance, and measures of masks, by kind of expression; with how the answers came about."""
+    """Accuracy of boxes and chance, and measures of masks, by kind of expression; with how the answers came about.
+
+    Where the kinds do not tell expressions of position from others, but words do, both stand behind ``all``, as
+    ``position`` and ``other``: the columns of IteRPrimE's table 5.
+    """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     sources = sorted({row["source"] for row in rows})
     grids = sorted({row["grid"] for row in rows if row.get("grid")})
@@ -192,6 +211,7 @@ def summarise(
         "metrics": {
             **{kind: _share([row for row in rows if row["kind"] == kind]) for kind in sorted(kinds)},
             "all": _share(rows),
+            **_position_subsets(rows),
         },
         "provenance": {
             "models": models,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -53,6 +53,26 @@ class Selection:
     by: Chosen
 
 
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """What the tests say of N masks.
+
+    Attributes:
+        hit: ``(N,)`` bool, they hold a peak.
+        whole: ``(N,)`` bool, they hold one and are not in too many pieces.
+        filled: ``(N,)`` bool, they are not empty.
+    """
+
+    hit: np.ndarray
+    whole: np.ndarray
+    filled: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Tested]) -> Tested:
+        """The tests of several lots of masks, at least one."""
+        return cls(*(np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(cls)))
+
+
 def peak_pixels(heat: np.ndarray, ratio: float = 1.0) -> np.ndarray:
     """``(K, 2)`` rows and columns of the peaks of a ``(H, W)`` heat map; several where the greatest value recurs."""
     return np.argwhere(heat >= ratio * heat.max())
@@ -73,6 +93,33 @@ def heat_scores(masks: np.ndarray, heat: np.ndarray) -> np.ndarray:
     inside = np.array([heat[mask].sum(dtype=np.float64) for mask in masks])
     areas = masks.sum((1, 2), dtype=np.float64)
     return np.asarray((areas + inside.reshape(areas.shape)) / (areas + _AREA_EPSILON))
+
+
+def run_tests(masks: np.ndarray, heat: np.ndarray, settings: SelectionSettings) -> Tested:
+    """What the tests say of masks; arguments as of :func:`select_mask`, and the masks may be some of many.
+
+    Raises:
+        RegionError: sizes differ, or the heat holds values that are not finite.
+    """
+    _check(masks, heat)
+    rows, columns = peak_pixels(heat, settings.peak_ratio).T
+    hit = np.asarray(masks[:, rows, columns].any(1))
+    # Labelling costs a hundred times more than a look at the peaks, and few masks hold one.
+    whole = hit.copy()
+    for index in np.flatnonzero(hit):
+        whole[index] = count_components(masks[index]) <= settings.most_components
+    return Tested(hit, whole, np.asarray(masks.any((1, 2))))
+
+
+def kept_masks(tests: Tested, settings: SelectionSettings, taken: Collection[int] = ()) -> tuple[np.ndarray, Chosen]:
+    """The masks to compare, ``(N,)`` bool, and by which tests; ``none`` where there are none."""
+    free = np.ones(len(tests.hit), bool)
+    free[[index for index in taken if 0 <= index < len(free)]] = False
+    levels: list[tuple[Chosen, np.ndarray]] = [("tests", tests.whole), ("peak", tests.hit), ("heat", tests.filled)]
+    for by, passed in levels[:1] if settings.strict else levels:
+        if (free & passed).any():
+            return free & passed, by
+    return np.zeros(len(free), bool), "none"
 
 
 def select_mask(
@@ -100,23 +147,10 @@ def select_mask(
         RegionError: sizes differ, or the heat holds values that are not finite.
     """
     settings = settings or SelectionSettings()
-    _check(masks, heat)
-    free = np.ones(len(masks), bool)
-    free[[index for index in taken if 0 <= index < len(masks)]] = False
-    rows, columns = peak_pixels(heat, settings.peak_ratio).T
-    # Labelling costs a hundred times more than a look at the peaks, and few masks hold one.
-    hit = free & masks[:, rows, columns].any(1)
-    whole = hit.copy()
-    for index in np.flatnonzero(hit):
-        whole[index] = count_components(masks[index]) <= settings.most_components
-    if settings.strict or whole.any():
-        return _best(masks, heat, whole, "tests")
-    if hit.any():
-        return _best(masks, heat, hit, "peak")
-    seen = free & masks.any((1, 2))
-    if seen.any() or taken:
-        return _best(masks, heat, seen, "heat")
-    return _thresholded(masks, heat, settings.threshold)
+    kept, by = kept_masks(run_tests(masks, heat, settings), settings, taken)
+    if by == "none" and not taken and not settings.strict:
+        return _thresholded(masks, heat, settings.threshold)
+    return _best(masks, heat, kept, by)
 
 
 def _check(masks: np.ndarray, heat: np.ndarray) -> None:
@@ -132,8 +166,8 @@ def _check(masks: np.ndarray, heat: np.ndarray) -> None:
 def _best(masks: np.ndarray, heat: np.ndarray, kept: np.ndarray, by: Chosen) -> Selection:
     scores = np.zeros(len(masks))
     scores[kept] = heat_scores(masks[kept], heat)
-    if not kept.any():
-        return Selection(None, np.zeros(heat.shape, bool), scores, kept, "none")
+    if by == "none":
+        return Selection(None, np.zeros(heat.shape, bool), scores, kept, by)
     # Heat may be negative: what was not compared must not win with its 0.
     region = int(np.where(kept, scores, -np.inf).argmax())
     return Selection(region, masks[region], scores, kept, by)

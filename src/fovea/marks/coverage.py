@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 import numpy as np
 from PIL import Image
@@ -56,22 +57,21 @@ def ellipse_coverage(boxes: np.ndarray, size: Size) -> np.ndarray:
 
 
 def mask_coverage(
-    masks: np.ndarray, size: Size, boxes: Sequence[tuple[float, float, float, float]] | None = None
+    masks: Iterable[np.ndarray], size: Size, boxes: Sequence[tuple[float, float, float, float]] | None = None
 ) -> np.ndarray:
     """Share of every target pixel that masks cover.
 
     Args:
-        masks: ``(N, H, W)`` bool.
+        masks: N of them, ``(H, W)`` bool; read one by one.
         size: width and height to come to.
         boxes: for each mask the part to show, xyxy pixels inside of it; all of it by default.
 
     Returns:
         ``(N, height, width)`` float32 in 0..1.
     """
-    parts = boxes if boxes is not None else [None] * len(masks)
     covered = [
         np.asarray(Image.fromarray(mask.view(np.uint8) * 255).resize(size, Image.Resampling.BOX, part))
-        for mask, part in zip(masks, parts, strict=True)
+        for mask, part in (zip(masks, repeat(None)) if boxes is None else zip(masks, boxes, strict=True))
     ]
     return np.stack(covered).astype(np.float32) / 255
 

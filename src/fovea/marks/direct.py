@@ -72,7 +72,7 @@ class Canvas:
 
     def mask_shapes(self, regions: Regions) -> np.ndarray:
         """How much of every pixel each mask covers: ``(N, height, width)`` float32 in 0..1; all styles share it."""
-        return mask_coverage(regions.dense_masks(), self.size)
+        return mask_coverage(regions.each_mask(), self.size)
 
     def draw(self, regions: Regions, style: MarkStyle, mask_shapes: np.ndarray | None = None) -> np.ndarray:
         """Mark every region on a copy of the picture.
@@ -148,7 +148,7 @@ class Canvas:
             return crops
         if style.geometry is Geometry.WHOLE:
             return self._affected(crops, np.ones(crops.shape[:3], np.float32), style.effect)
-        coverage = mask_coverage(regions.dense_masks(), self.size, boxes)
+        coverage = mask_coverage(regions.each_mask(), self.size, boxes)
         if style.effect is not Effect.BLUR:
             return self._affected(crops, coverage, style.effect)
         sigma = self.options.blur_sigma * min(self.size) / self.options.marking_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from fovea.language.parsers import resolve_parser
 from fovea.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
+    from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.models import Models
     from fovea.rules.subtraction import Bank
     from fovea.scorers import Scorer
@@ -18,11 +20,18 @@ if TYPE_CHECKING:
     from fovea.scorers.rendering import Rendering
 
 
+# Models of scorers that need others than CLIPs.
+_MODELS: Mapping[str, tuple[Role, ...]] = {
+    "heat": ("matcher",),
+    "heat-boxes": ("matcher",),
+    "tas": ("clip", "captioner"),
+    "ref-diff": ("clip", "diffusion"),
+}
+
+
 def models_of(recipe: Recipe) -> tuple[Role, ...]:
     """What kinds of models a recipe's scorer needs."""
-    if recipe.scorer == "heat":
-        return ("matcher",)
-    return ("clip", "captioner") if recipe.scorer == "tas" else ("clip",)
+    return _MODELS.get(recipe.scorer, ("clip",))
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.gl_clip import GlobalLocal
         from fovea.scorers.masked_features import MaskedClip, SentenceAndPhrase
 
-        return MaskedClip(models.clips, GlobalLocal(), SentenceAndPhrase(resolve_parser(parser), template))
+        view = GlobalLocal(**recipe.settings)
+        return MaskedClip(models.clips, view, SentenceAndPhrase(resolve_parser(parser), template))
     if recipe.scorer == "region-token":
         from fovea.scorers.masked_features import MaskedClip, Sentences
         from fovea.scorers.region_token import RegionToken
@@ -78,10 +88,23 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.heat import HeatInMasks
 
         return HeatInMasks(models.matcher, resolve_finder(parser), Refinement(**recipe.settings), template=template)
+    if recipe.scorer == "heat-boxes":
+        from fovea.language.primary import resolve_finder
+        from fovea.scorers.heat_boxes import HeatInBoxes
+
+        return HeatInBoxes(models.matcher, resolve_finder(parser), template)
     if recipe.scorer == "tas":
         from fovea.scorers.tas import Tas
 
-        if len(models.clips) != 1:
-            raise CheckpointError("the recipe 'tas' takes one CLIP", "name one, such as --models mini-vit")
-        return Tas(models.clips[0], models.captioner, resolve_parser(parser))
+        return Tas(_only_clip(recipe, models), models.captioner, resolve_parser(parser), template=template)
+    if recipe.scorer == "ref-diff":
+        from fovea.scorers.ref_diff import RefDiff
+
+        return RefDiff(_only_clip(recipe, models), models.diffusion, resolve_parser(parser), template)
     raise ExpressionError(f"the recipe {recipe.name!r} names a scorer that is not there: {recipe.scorer!r}")
+
+
+def _only_clip(recipe: Recipe, models: Models) -> ClipEncoder:
+    if len(models.sources.clips) != 1:
+        raise CheckpointError(f"the recipe {recipe.name!r} takes one CLIP", "name one, such as --models mini-vit")
+    return models.clips[0]

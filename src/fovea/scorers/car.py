@@ -9,18 +9,17 @@ Source: Sun et al., "CLIP as RNN: Segment Countless Visual Concepts without Trai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from fovea.answers import ScoreMatrix, softmax
 from fovea.backbones.clip import ClipEncoder
 from fovea.backbones.inner import ActivationEncoder
 from fovea.cache import FeatureCache
 from fovea.heat.car import affinity, refine
-from fovea.heat.pictures import heat_picture
+from fovea.heat.pictures import enlarged, heat_picture
 from fovea.language.templates import clean, fill
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.pictures import Picture
@@ -104,7 +103,7 @@ class Car:
             return ScoreMatrix(values, regions, tuple(texts))
         # A text must not compete with itself.
         asked = list(dict.fromkeys(map(clean, texts)))
-        masks, found = regions.dense_masks(), dict.fromkeys(asked, values[:, 0])
+        found = dict.fromkeys(asked, values[:, 0])
         for activation in self.activations:
             maps = self.heat(activation, picture, asked, cache)
             for index in self.surviving(activation.encoder, picture, asked, maps, cache):
@@ -112,7 +111,8 @@ class Car:
                     # Nothing is hot: every region would fit equally badly.
                     continue
                 before = found[asked[index]]
-                overlaps = _SHARPNESS * soft_overlaps(masks, enlarge(maps[index], picture.size))
+                heat = enlarged(maps[index], picture.size)
+                overlaps = _SHARPNESS * soft_overlaps(regions.each_mask(), heat)
                 found[asked[index]] = np.where(np.isfinite(before), before + overlaps, overlaps)
         return ScoreMatrix(np.stack([found[clean(text)] for text in texts], axis=1), regions, tuple(texts))
 
@@ -157,7 +157,7 @@ class Car:
     ) -> np.ndarray:
         """``(T, S, S, 3)`` uint8: the picture with a red ellipse around what is hot; as it is where nothing is."""
         canvas = canvas_of(encoder, picture, MarkOptions(), cache)
-        hot = np.stack([enlarge(one, picture.size) > self.settings.inside for one in maps])
+        hot = np.stack([enlarged(one, picture.size) > self.settings.inside for one in maps])
         shown = np.repeat(canvas.base[None], len(maps), axis=0)
         rows = np.flatnonzero(hot.any((1, 2)))
         if len(rows):
@@ -179,24 +179,20 @@ class Car:
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""
         encoders = (activation.encoder for activation in self.activations)
-        return unknown_words_note(encoders, clean(text))
+        return unknown_words_note(encoders, fill(self.settings.template, text))
 
 
-def enlarge(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A heat map ``(h, w)`` at the size of a picture, width and height, bilinear: ``(H, W)`` float32."""
-    return np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
-
-
-def soft_overlaps(masks: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def soft_overlaps(masks: Iterable[np.ndarray], heat: np.ndarray) -> np.ndarray:
     """Soft IoU of masks and one heat map: shared heat over all heat and area together.
 
     Args:
-        masks: ``(R, H, W)`` bool.
+        masks: R of them, ``(H, W)`` bool; read one by one.
         heat: ``(H, W)`` float in 0..1.
 
     Returns:
         ``(R,)`` float32 in 0..1; for a heat map of zeros and ones, the IoU.
     """
-    shared = np.array([heat[mask].sum() for mask in masks], np.float64)
-    union = masks.sum((1, 2)) + float(heat.sum()) - shared
+    sums = np.array([(heat[mask].sum(), mask.sum()) for mask in masks], np.float64).reshape(-1, 2)
+    shared, areas = sums.T
+    union = areas + float(heat.sum()) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0).astype(np.float32)

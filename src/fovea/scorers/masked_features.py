@@ -184,7 +184,7 @@ def grid_coverage(regions: Regions, grid: int) -> np.ndarray:
     The released programs sample masks at the places' centres, bilinearly or by the nearest pixel, and lose what lies
     between.
     """
-    return mask_coverage(regions.dense_masks(), (grid, grid))
+    return mask_coverage(regions.each_mask(), (grid, grid))
 
 
 def grid_inside(regions: Regions, grid: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from fovea.cache import FeatureCache
 from fovea.language.parsers import Parser
 from fovea.language.parses import Parse
 from fovea.language.primary import head_noun
-from fovea.language.templates import clean
+from fovea.language.templates import clean, fill
 from fovea.marks.direct import Canvas, crop_box
 from fovea.marks.styles import MarkOptions, parse_style
 from fovea.pictures import Picture
@@ -68,15 +68,21 @@ class Tas:
         captioner: writes captions.
         parser: finds the things that a caption names, and what an expression is about.
         settings: of the method.
+        template: sentence around an expression, with ``{}``.
     """
 
     needs_masks = True
 
     def __init__(
-        self, encoder: ClipEncoder, captioner: Captioner, parser: Parser, settings: TasSettings | None = None
+        self,
+        encoder: ClipEncoder,
+        captioner: Captioner,
+        parser: Parser,
+        settings: TasSettings | None = None,
+        template: str = "{}",
     ) -> None:
         self.encoder, self.captioner, self.parser = encoder, captioner, parser
-        self.settings = settings or TasSettings()
+        self.settings, self.template = settings or TasSettings(), template
 
     @property
     def temperature(self) -> float:
@@ -101,9 +107,9 @@ class Tas:
         crops = self._crops(picture, regions, cache)
         captions = map(self.encoder.shortened, self.captions(picture, regions, cache))
         told = encode_texts(self.encoder, list(captions), cache)
-        wanted = encode_texts(self.encoder, [clean(text) for text in texts], cache)
+        wanted = encode_texts(self.encoder, [fill(self.template, text) for text in texts], cache)
         values = (crops + self.settings.captions * told) @ wanted.T
-        centres = mask_centres(regions.dense_masks())
+        centres = np.concatenate([mask_centres(masks) for masks in regions.mask_chunks()])
         for column, text in enumerate(texts):
             negatives = self.negatives(picture, text, cache)
             if negatives:
@@ -162,7 +168,7 @@ class Tas:
 
     def notes(self, text: str) -> tuple[str, ...]:
         """Words that a CLIP with a closed vocabulary does not know."""
-        return unknown_words_note([self.encoder], clean(text))
+        return unknown_words_note([self.encoder], fill(self.template, text))
 
 
 def _head_word(parse: Parse) -> str:
@@ -173,7 +179,7 @@ def _head_word(parse: Parse) -> str:
 def square_crops(picture: Picture, regions: Regions, side: int) -> np.ndarray:
     """Regions alone, in the middle of a black square: ``(R, side, side, 3)`` uint8."""
     shown = np.zeros((len(regions), side, side, 3), np.uint8)
-    for row, (box, mask) in enumerate(zip(regions.boxes.tolist(), regions.dense_masks(), strict=True)):
+    for row, (box, mask) in enumerate(zip(regions.boxes.tolist(), regions.each_mask(), strict=True)):
         left, top, right, bottom = (round(value) for value in crop_box(box, picture.size))
         part = picture.pixels[top:bottom, left:right] * mask[top:bottom, left:right, None]
         height, width = part.shape[:2]
