@@ -10,7 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import Blip2Config, Blip2ForConditionalGeneration, SamConfig, SamModel
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    SamConfig,
+    SamModel,
+)
 
 from fovea.backbones.sam import load_sam
 from fovea.networks.albef import Albef, AlbefConfig
@@ -83,6 +90,30 @@ def tiny_captioner_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny-captioner")
     torch.manual_seed(0)
     Blip2ForConditionalGeneration(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_llava_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small LLaVA with random weights as transformers saves it. Not to be written to."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": len(tokenizer) - 3, "eos_token_id": len(tokenizer) - 2, "pad_token_id": 0}
+    config = LlavaConfig(
+        vision_config=layers | {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8},
+        text_config=layers | ids | {"model_type": "llama", "vocab_size": len(tokenizer), "num_key_value_heads": 2},
+        image_token_index=len(tokenizer) - 1,
+    )
+    path = tmp_path_factory.mktemp("tiny-llava")
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(config)
+    # Random weights are so small that pictures hardly matter.
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=1.5 / parameter[0].numel() ** 0.5)
+    model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
 

@@ -295,6 +295,14 @@ class Regions:
             return np.zeros((0, self.size[1], self.size[0]), bool)
         return decode_masks(self.masks)
 
+    def with_filled_boxes(self) -> Regions:
+        """The same boxes, each with the mask that fills it: every pixel that it touches."""
+        width, height = self.size
+        masks = np.zeros((len(self), height, width), bool)
+        for mask, (left, top, right, bottom) in zip(masks, self.boxes, strict=True):
+            mask[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+        return self.with_masks(encode_masks(masks))
+
     @property
     def areas(self) -> np.ndarray:
         """``(N,)`` float32 box areas in pixels."""

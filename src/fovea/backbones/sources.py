@@ -35,7 +35,7 @@ class ModelSources:
         clips: CLIP models, whose scores are summed.
         sam: the segmenter.
         embedded: whether they are the minis, which know scenes and not photographs.
-        captioner: a BLIP-2, for recipes that read captions.
+        captioner: a BLIP-2 or a LLaVA, for recipes that read captions.
         mask2former: what proposes masks where SAM's grid is not to.
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
     """
@@ -89,10 +89,24 @@ _FOLDERS = {
 _SINGLE = tuple(role for role in _FOLDERS if role != "clip")
 
 # From the type that a configuration states to the folder of its kind; all others are CLIPs.
-_KINDS = {"sam": "sam", "albef": "matcher", "blip": "matcher", "blip-2": "captioner", "mask2former": "mask2former"}
+_KINDS = {
+    "sam": "sam",
+    "albef": "matcher",
+    "blip": "matcher",
+    "blip-2": "captioner",
+    "llava": "captioner",
+    "mask2former": "mask2former",
+}
 
 # From how names on the hub begin to such types.
-_NAMES = {"sam": "sam", "blip2": "blip-2", "blip": "blip", "albef": "albef", "mask2former": "mask2former"}
+_NAMES = {
+    "sam": "sam",
+    "blip2": "blip-2",
+    "blip": "blip",
+    "albef": "albef",
+    "llava": "llava",
+    "mask2former": "mask2former",
+}
 
 
 def resolve_models(models: str) -> ModelSources:

@@ -18,7 +18,7 @@ from fovea.evaluation.named_pictures import NamedPicture, NamingBenchmark
 from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.proposers.finder import Pointed
-from fovea.regions import Regions, encode_masks
+from fovea.regions import Regions
 
 #: How a region is given: by its mask, by its box, or not at all, so that the picture as a whole is named.
 RegionForm = Literal["mask", "box", "whole"]
@@ -72,13 +72,9 @@ def given_as(regions: Regions, form: RegionForm) -> Regions:
         if regions.masks is None:
             raise DataError("the data has boxes and no masks", "use --region box")
         return regions
-    width, height = regions.size
-    boxes = regions.boxes if form == "box" else np.array([[0, 0, width, height]], np.float32)
-    masks = np.zeros((len(boxes), height, width), bool)
-    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
-        # Every pixel that a box touches.
-        mask[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
-    return Regions(boxes, regions.size, regions.source, encode_masks(masks))
+    whole = np.array([[0, 0, *regions.size]], np.float32)
+    boxes = regions.boxes if form == "box" else whole
+    return Regions(boxes, regions.size, regions.source).with_filled_boxes()
 
 
 def ranks(scores: np.ndarray, right: Sequence[int]) -> np.ndarray:
