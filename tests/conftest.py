@@ -11,7 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import Blip2Config, Blip2ForConditionalGeneration, CLIPTextConfig, CLIPTextModel, SamConfig, SamModel
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    CLIPTextConfig,
+    CLIPTextModel,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    SamConfig,
+    SamModel,
+)
 
 from fovea.backbones.sam import load_sam
 from fovea.networks.albef import Albef, AlbefConfig
@@ -120,6 +129,26 @@ def tiny_diffusion_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1
     ).save_pretrained(path / "scheduler")
     (path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_llava_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small LLaVA with random weights as transformers saves it. Not to be written to."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"bos_token_id": len(tokenizer) - 3, "eos_token_id": len(tokenizer) - 2, "pad_token_id": 0}
+    config = LlavaConfig(
+        vision_config=layers | {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8},
+        text_config=layers | ids | {"model_type": "llama", "vocab_size": len(tokenizer), "num_key_value_heads": 2},
+        image_token_index=len(tokenizer) - 1,
+    )
+    path = tmp_path_factory.mktemp("tiny-llava")
+    torch.manual_seed(0)
+    # Random weights are so small that pictures hardly matter.
+    _spread(LlavaForConditionalGeneration(config)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
     return path
 
 

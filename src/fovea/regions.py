@@ -313,6 +313,14 @@ class Regions:
         """One ``(H, W)`` bool mask after the other; raises as :meth:`mask_chunks` does."""
         return chain.from_iterable(self.mask_chunks())
 
+    def with_filled_boxes(self) -> Regions:
+        """The same boxes, each with the mask that fills it: every pixel that it touches."""
+        width, height = self.size
+        masks = np.zeros((len(self), height, width), bool)
+        for mask, (left, top, right, bottom) in zip(masks, self.boxes, strict=True):
+            mask[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+        return self.with_masks(encode_masks(masks))
+
     @property
     def areas(self) -> np.ndarray:
         """``(N,)`` float32 box areas in pixels."""

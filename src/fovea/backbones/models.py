@@ -12,7 +12,7 @@ from fovea.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-    from fovea.backbones.captioner import Captioner
+    from fovea.backbones.captioner import AlphaCaptioner
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.diffusion import StableDiffusion
     from fovea.backbones.matching import MatchingModel
@@ -87,7 +87,7 @@ class Models:
         return self._once(("mask2former", source), lambda: load_mask2former(source, self.device, self.dtype))
 
     @property
-    def captioner(self) -> Captioner:
+    def captioner(self) -> AlphaCaptioner:
         """What writes captions."""
         from fovea.backbones.captioner import load_captioner
 

@@ -35,7 +35,7 @@ class ModelSources:
         clips: CLIP models, whose scores are summed.
         sam: the segmenter.
         embedded: whether they are the minis, which know scenes and not photographs.
-        captioner: a BLIP-2, for recipes that read captions.
+        captioner: a BLIP-2 or a LLaVA, for recipes that read captions.
         mask2former: what proposes masks where SAM's grid is not to.
         diffusion: a Stable Diffusion, for recipes that ask where it would draw a thing.
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
@@ -97,6 +97,7 @@ _KINDS = {
     "albef": "matcher",
     "blip": "matcher",
     "blip-2": "captioner",
+    "llava": "captioner",
     "mask2former": "mask2former",
     "diffusion": "diffusion",
 }
@@ -110,6 +111,7 @@ _NAMES = {
     "blip2": "blip-2",
     "blip": "blip",
     "albef": "albef",
+    "llava": "llava",
     "mask2former": "mask2former",
     "stable-diffusion": "diffusion",
 }

@@ -44,7 +44,8 @@ def run(
         str,
         typer.Argument(
             metavar="BENCHMARK",
-            help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; or table.",
+            help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; of names scenes-names, imagenet-s or "
+            "coco-names; or table.",
             show_default=False,
         ),
     ],
@@ -52,11 +53,19 @@ def run(
         str | None,
         typer.Argument(
             metavar="[TABLE]",
-            help="After `table`: fgvp-styles, fgvp-recipes or iterprime, all of a table's recipes at once.",
+            help="After `table`: fgvp-styles, fgvp-recipes, iterprime or naming, all of a table's recipes at once.",
             show_default=False,
         ),
     ] = None,
-    on: Annotated[str, typer.Option("--on", metavar="BENCHMARK", help="What a table is measured on.")] = "scenes",
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="BENCHMARK",
+            help="What a table is measured on. Default: scenes; scenes-names for names.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -101,6 +110,21 @@ def run(
             help="argmax, each expression its best region; or one-to-one, each region at most one expression.",
         ),
     ] = "argmax",
+    region: Annotated[
+        str, typer.Option("--region", help="How regions are given, to be named: mask, box or whole (not at all).")
+    ] = "mask",
+    class_names: Annotated[
+        Path | None,
+        typer.Option(
+            "--class-names",
+            metavar="FILE",
+            help="What the classes of imagenet-s are called (docs/naming.md).",
+            show_default=False,
+        ),
+    ] = None,
+    background: Annotated[
+        str, typer.Option("--background", help="Around the objects of coco-names: kept or white.")
+    ] = "kept",
     models: ModelsOption = "mini",
     limit: Annotated[
         int | None,
@@ -147,24 +171,35 @@ def run(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
-    """Measure how often the right region is found, by kind of expression, beside chance."""
+    """Measure how often the right region is found, or called by its name, beside chance."""
     from fovea.answers import known_assignment
     from fovea.cli.progress import progress
     from fovea.evaluation.benchmarks import Source, open_benchmark
     from fovea.evaluation.experiment import Experiment
     from fovea.evaluation.grounding import evaluate_grounding, summarise
+    from fovea.evaluation.naming_benchmarks import NAMING_BENCHMARKS
+    from fovea.evaluation.naming_tables import NAMING_TABLES
 
     if (table is None) == (benchmark == "table"):
         raise typer.BadParameter("name a table after `table`, and nothing after a benchmark")
     searching = grid_changes(
         points_per_side, max_overlap, crop_layers, fill_holes_below, drop_islands_below, min_mask_area, max_mask_area
     )
+    if table is not None:
+        benchmark = on or ("scenes-names" if table in NAMING_TABLES else "scenes")
     experiment = Experiment(
-        on if benchmark == "table" else benchmark, Source(data, split, kind, limit, seed, names), recipe, models,
+        benchmark, Source(data, split, kind, limit, seed, names, class_names, background), recipe, models,
         device, dtype, "grid" if table else proposals, known_assignment(assignment), relations, parser, rendering, bank,
         aggregate, template,
         grid=searching,
     )  # fmt: skip
+    if benchmark in NAMING_BENCHMARKS or table in NAMING_TABLES:
+        from fovea.cli.naming import run_naming
+
+        if (proposals, assignment, processes) != ("ground-truth", "argmax", 1):
+            raise typer.BadParameter("annotated regions are named, one by one: leave those options out")
+        run_naming(table, experiment, region, out, as_json)
+        return
     if table is not None:
         from fovea.cli.tables import run_table
 

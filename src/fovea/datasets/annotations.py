@@ -212,7 +212,7 @@ def _example(
         raise DataError(f"the annotations of picture {picture.id} in {file.path} are broken: {error}") from error
     queries = tuple(Query(text, kind, tuple(rows)) for text, rows in targets.items())
     found = detected(detections, picture.id, picture.size)
-    return Example(str(picture.id), _path(directory, picture.file_name), truth, queries, found)
+    return Example(str(picture.id), picture_path(directory, picture.file_name), truth, queries, found)
 
 
 def _regions(annotations: Sequence[Annotation], size: tuple[int, int]) -> Regions:
@@ -223,7 +223,7 @@ def _regions(annotations: Sequence[Annotation], size: tuple[int, int]) -> Region
     return regions.with_masks([mask_from_coco(one.segmentation, size) for one in annotations])
 
 
-def _path(directory: Path, file_name: str) -> Path:
+def picture_path(directory: Path, file_name: str) -> Path:
     """Where a picture lies. Names come from a file: only their last folder and name are used."""
     named = PurePosixPath(file_name)
     folders = [named.parent.name] if named.parent.name not in ("", "..") else []

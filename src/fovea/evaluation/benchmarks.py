@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, get_args
 
 from fovea.datasets.annotations import find_annotations, split_name
 from fovea.datasets.coco import read_coco
@@ -53,6 +53,8 @@ class Source:
         limit: how many pictures at most; all of a directory by default, or ``COMPOSED``.
         seed: number of the first composed scene.
         names: which glyphs composed scenes show.
+        class_names: what classes are called, where the annotations do not say.
+        background: what stands around things that are cut out: ``kept`` or ``white``.
     """
 
     data: Path | None = None
@@ -61,6 +63,32 @@ class Source:
     limit: int | None = None
     seed: int = 1_000_000
     names: str = "train"
+    class_names: Path | None = None
+    background: str = "kept"
+
+
+class Described(Protocol):
+    """What every benchmark says of itself, whatever is asked: see :class:`Benchmark`."""
+
+    @property
+    def name(self) -> str:
+        """Of the benchmark."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Tells the data from others."""
+        ...
+
+    @property
+    def template(self) -> str | None:
+        """Sentence around texts, or None."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """How tables name it, or nothing."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +128,7 @@ def open_benchmark(name: str, source: Source) -> Benchmark:
         raise DataError(f"{name} has one kind of questions only", "leave --kind out")
     if name == "scenes":
         return _scenes(source)
-    data = _directory(name, source)
+    data = needed_directory(name, source)
     if name == "refcoco-masks":
         return _refer(data, source)
     if name == "phrasecut":
@@ -127,7 +155,12 @@ def _refer(data: Path, source: Source) -> Benchmark:
     return Benchmark("refcoco-masks", examples, examples.origin, split=f"{dataset}-{part} mIoU" if usual else "")
 
 
-def _directory(name: str, source: Source) -> Path:
+def needed_directory(name: str, source: Source) -> Path:
+    """The data of a benchmark that cannot do without.
+
+    Raises:
+        DataError: none is named.
+    """
     if source.data is None:
         raise DataError(f"{name} needs its data", "name the directory with --data")
     return source.data
@@ -147,7 +180,7 @@ def _parts(name: str, source: Source) -> Benchmark:
     if name == "parts" and source.data is None:
         composed = composed_part_examples(source.seed, source.limit or COMPOSED, source.names, kind)
         return Benchmark(f"parts, {kind}s", composed, composed.origin, template)
-    data = _directory(name, source)
+    data = needed_directory(name, source)
     examples = read_paco(data, source.split, kind, source.limit)
     path = find_annotations(data, "paco_", source.split)
     # The paper's column is of parts, and of the pictures from LVIS.

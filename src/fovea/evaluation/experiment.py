@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from fovea.backbones.models import Models
 from fovea.backbones.sources import fingerprint, resolve_models
 from fovea.cache import FeatureCache
 from fovea.errors import DataError
-from fovea.evaluation.benchmarks import Benchmark, Source
+from fovea.evaluation.benchmarks import Described, Source
 from fovea.evaluation.examples import Example
 from fovea.evaluation.grounding import PROPOSALS
 from fovea.files import content_hash
@@ -30,7 +30,7 @@ class Experiment:
     """What is measured, by name.
 
     Attributes:
-        benchmark: one of ``benchmarks.BENCHMARKS``.
+        benchmark: one of ``benchmarks.BENCHMARKS`` or ``naming_benchmarks.NAMING_BENCHMARKS``.
         source: where its data is.
         recipe: a recipe, or visual prompts joined by ``+``.
         models, device, dtype: as :class:`fovea.backbones.models.Models` takes them.
@@ -69,19 +69,21 @@ class Experiment:
         return resolve_recipe(self.recipe)
 
     def read_bank(self, examples: Sequence[Example]) -> Bank | None:
-        """The expressions that the recipe subtracts, if it does."""
+        """The expressions that the recipe subtracts, if it does: those of the data by default."""
+        return self.bank_of(query.text for example in examples for query in example.queries)
+
+    def bank_of(self, texts: Iterable[str]) -> Bank | None:
+        """The same of any texts, which are only looked at where they are needed."""
         if not self.chosen.subtraction:
             return None
-        if self.bank is not None:
-            return read_bank(self.bank)
-        return Bank.draw([query.text for example in examples for query in example.queries])
+        return Bank.draw([*texts]) if self.bank is None else read_bank(self.bank)
 
     def open_models(self) -> Models:
         """The models; nothing is loaded yet."""
         return Models(self.models, device=self.device, dtype=self.dtype)
 
     def build(
-        self, benchmark: Benchmark, models: Models, bank: Bank | None, cache: FeatureCache | None = None
+        self, benchmark: Described, models: Models, bank: Bank | None, cache: FeatureCache | None = None
     ) -> Grounder:
         """The grounder to measure.
 
@@ -98,10 +100,10 @@ class Experiment:
             search=self.proposals if self.proposals in SEARCHES else "grid",
         )  # fmt: skip
 
-    def _template(self, benchmark: Benchmark) -> str:
+    def _template(self, benchmark: Described) -> str:
         return next(one for one in (self.template, benchmark.template, self.chosen.template) if one is not None)
 
-    def header(self, benchmark: Benchmark, grounder: Grounder) -> dict[str, str]:
+    def header(self, benchmark: Described, grounder: Grounder) -> dict[str, str]:
         """What the results depend on beside the recipe, the models' name and the proposals: for files of results."""
         about = {"benchmark": benchmark.name, "data": benchmark.origin, "dtype": self.dtype}
         about |= {"rendering": self.rendering, "aggregate": self.aggregate, "template": self._template(benchmark)}
@@ -121,6 +123,6 @@ class Experiment:
         about["weights"] = " ".join(map(fingerprint, used))
         return about
 
-    def setting(self, benchmark: Benchmark, grounder: Grounder) -> Setting:
+    def setting(self, benchmark: Described, grounder: Grounder) -> Setting:
         """What the figures may be compared with in a paper's table."""
         return setting(benchmark.split, self.proposals, grounder.finder.grid)
