@@ -34,11 +34,12 @@ class Captioner(Protocol):
         """Side of its square input in pixels."""
         ...
 
-    def caption(self, pictures: np.ndarray) -> list[str]:
+    def caption(self, pictures: np.ndarray, prompt: str = "") -> list[str]:
         """One caption each.
 
         Args:
             pictures: ``(B, S, S, 3)`` uint8 RGB, ``S = image_size``.
+            prompt: what the text begins with; it is no part of the captions.
         """
         ...
 
@@ -60,20 +61,30 @@ class Blip2Captioner:
         self._device, self._dtype = first.device, first.dtype
         self.key = load_key(name, self._device, self._dtype)
 
-    def caption(self, pictures: np.ndarray) -> list[str]:
+    def caption(self, pictures: np.ndarray, prompt: str = "") -> list[str]:
         """See :class:`Captioner`."""
         captions: list[str] = []
+        begun = self._begun(prompt)
         for start in range(0, len(pictures), _CHUNK):
             scaled = pictures[start : start + _CHUNK].astype(np.float32) / 255
             planes = ((scaled - np.array(_MEAN, np.float32)) / np.array(_STD, np.float32)).transpose(0, 3, 1, 2)
             pixels = torch.from_numpy(np.ascontiguousarray(planes)).to(self._device, self._dtype)
             with torch.inference_mode():
-                tokens = self._model.generate(pixels, max_new_tokens=_LENGTH, do_sample=False)
+                tokens = self._model.generate(
+                    pixels, input_ids=begun.expand(len(pixels), -1), max_new_tokens=_LENGTH, do_sample=False
+                )
             if not self._model.language_model.config.is_encoder_decoder:
-                # The picture's tokens and the one that begins a text come back in front.
-                tokens = tokens[:, self._model.config.num_query_tokens + 1 :]
+                # The picture's tokens and those that the text begins with come back in front.
+                tokens = tokens[:, begun.shape[1] :]
             captions += [" ".join(text.split()) for text in self._tokenizer.batch_decode(tokens, True)]
         return captions
+
+    def _begun(self, prompt: str) -> torch.Tensor:
+        """Ids ``(1, L)`` of the picture's tokens and of a text's beginning."""
+        config = self._model.config
+        text = self._tokenizer(prompt)["input_ids"] if prompt else [config.text_config.bos_token_id]
+        ids = [config.image_token_index] * config.num_query_tokens + list(text)
+        return torch.tensor([ids], device=self._device)
 
 
 def load_captioner(source: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Blip2Captioner:
