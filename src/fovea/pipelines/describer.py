@@ -13,8 +13,9 @@ from fovea.datasets.region_texts import DescribedPicture
 from fovea.errors import DataError
 from fovea.pipelines.classified import Ranking, describe_candidate, score_classified
 from fovea.pipelines.grounding import describe_grounded
+from fovea.pipelines.output import Row
 from fovea.pipelines.records import Candidate, Content, Grounded
-from fovea.pipelines.run import Describe, Row
+from fovea.pipelines.run import Describe
 from fovea.proposers.grid_settings import GridSettings
 from fovea.recipes.loading import resolve_grid
 

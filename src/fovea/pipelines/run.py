@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from fovea.datasets.region_texts import DescribedPicture
@@ -71,9 +73,9 @@ def run_units(
     """
     if workers == 1 or len(numbered) < 2:
         with _one_thread():
-            describe = describer.open() if numbered else None
+            describe = describer.open()
             for number, unit in numbered:
-                _make(number, unit, output, describe, lambda: advance(1))  # type: ignore[arg-type]
+                _make(number, unit, output, describe, lambda: advance(1))
         return
     context = multiprocessing.get_context("spawn")
     done = context.Value("Q", 0)
@@ -93,8 +95,10 @@ def _watch(futures: Sequence[Future[None]], done: Any, advance: Callable[[int], 
     pending, told = set(futures), 0
     while pending:
         finished, pending = wait(pending, _TICK, FIRST_COMPLETED)
-        advance(done.value - told)
-        told = done.value
+        # Without the lock, which a worker that was killed may have held.
+        now = done.get_obj().value
+        advance(now - told)
+        told = now
         for future in finished:
             future.result()
 
@@ -112,17 +116,35 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-# What a worker process works with, set once when it begins.
-_worker: tuple[Output, Describe, Any] | None = None
+@dataclass(frozen=True)
+class _Worker:
+    """What a worker process works with."""
+
+    output: Output
+    describer: Describer
+    done: Any
+
+    @cached_property
+    def describe(self) -> Describe:
+        # Not before the first unit: errors of a process that only begins reach nobody.
+        return self.describer.open()
+
+    def tick(self) -> None:
+        with self.done.get_lock():
+            self.done.value += 1
 
 
-def _begin_worker(output: Output, describer: Describer, lock: int, done: Any) -> None:
+# Set once when the process begins.
+_worker: _Worker | None = None
+
+
+def _begin_worker(output: Output, describer: Describer, lock: Any, done: Any) -> None:
     global _worker
     import torch
 
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = (output, describer.open(), done)
+    _worker = _Worker(output, describer, done)
 
 
 def _end_with_parent() -> None:
@@ -136,13 +158,7 @@ def _end_with_parent() -> None:
 def _work(number: int, unit: Unit) -> None:
     if _worker is None:
         raise RuntimeError("the worker has not begun")
-    output, describe, done = _worker
-
-    def tick() -> None:
-        with done.get_lock():
-            done.value += 1
-
-    _make(number, unit, output, describe, tick)
+    _make(number, unit, _worker.output, _worker.describe, _worker.tick)
 
 
 def _make(number: int, unit: Unit, output: Output, describe: Describe, tick: Callable[[], None]) -> None:
@@ -162,8 +178,8 @@ def _attempt(key: str, record: Record, describe: Describe) -> tuple[Row, Describ
         described, notes = describe(key, record.load())
     except (CheckpointError, MemoryError):
         raise
-    except Skipped as reason:
-        return row | {"status": "skipped", "reason": str(reason)}, None
+    except Skipped as skipped:
+        return row | {"status": "skipped", "reason": str(skipped)}, None
     except FoveaError as error:
         return row | {"status": "failed", "reason": str(error)}, None
     except Exception as error:
