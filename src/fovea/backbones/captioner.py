@@ -40,11 +40,12 @@ class Captioner(Protocol):
         """Side of its square input in pixels."""
         ...
 
-    def caption(self, pictures: np.ndarray) -> list[str]:
+    def caption(self, pictures: np.ndarray, prompt: str = "") -> list[str]:
         """One caption each.
 
         Args:
             pictures: ``(B, S, S, 3)`` uint8 RGB, ``S = image_size``.
+            prompt: what the text begins with; it is no part of the captions.
         """
         ...
 
@@ -99,9 +100,9 @@ class _Captioner:
         """See :class:`AlphaCaptioner`."""
         return any(isinstance(module, AlphaPatchEmbedding) for module in self._model.modules())
 
-    def caption(self, pictures: np.ndarray) -> list[str]:
+    def caption(self, pictures: np.ndarray, prompt: str = "") -> list[str]:
         """See :class:`Captioner`."""
-        return self._say(pictures, None)
+        return self._say(pictures, None, prompt)
 
     def describe(self, pictures: np.ndarray, alphas: np.ndarray) -> list[str]:
         """See :class:`AlphaCaptioner`."""
@@ -109,7 +110,7 @@ class _Captioner:
             raise CheckpointError(
                 f"the picture tower of {self._name} takes no alpha plane", "let it take that of an Alpha-CLIP"
             )
-        return self._say(pictures, alphas)
+        return self._say(pictures, alphas, "")
 
     def take_tower(self, source: nn.Module) -> None:
         """Look through the picture tower of an Alpha-CLIP from now on (:func:`fovea.backbones.alpha_tower.join_tower`).
@@ -121,13 +122,13 @@ class _Captioner:
         # What was kept of the old tower is not that of the new one.
         self.key = load_key(self._name, self._device, self._dtype)
 
-    def _say(self, pictures: np.ndarray, alphas: np.ndarray | None) -> list[str]:
+    def _say(self, pictures: np.ndarray, alphas: np.ndarray | None, prompt: str) -> list[str]:
         texts: list[str] = []
         for start in range(0, len(pictures), _CHUNK):
             some = slice(start, start + _CHUNK)
             pixels = self._planes(pictures[some], None if alphas is None else alphas[some])
             with torch.inference_mode():
-                tokens = self._generate(pixels)
+                tokens = self._generate(pixels, prompt)
             texts += [" ".join(text.split()) for text in self._tokenizer.batch_decode(tokens, True)]
         return texts
 
@@ -141,20 +142,28 @@ class _Captioner:
             pixels = torch.cat([pixels, normalised_alpha(alpha)[:, None]], dim=1)
         return pixels.to(self._device, self._dtype)
 
-    def _generate(self, pixels: Tensor) -> Tensor:
-        """New tokens only."""
+    def _generate(self, pixels: Tensor, prompt: str) -> Tensor:
+        """New tokens only, behind a text that begins with a prompt."""
         raise NotImplementedError
 
 
 class Blip2Captioner(_Captioner):
     """A frozen ``Blip2ForConditionalGeneration``."""
 
-    def _generate(self, pixels: Tensor) -> Tensor:
-        tokens: Tensor = self._model.generate(pixels, max_new_tokens=_LENGTH, do_sample=False)
+    def _generate(self, pixels: Tensor, prompt: str) -> Tensor:
+        begun = self._begun(prompt).expand(len(pixels), -1)
+        tokens: Tensor = self._model.generate(pixels, input_ids=begun, max_new_tokens=_LENGTH, do_sample=False)
         if self._model.language_model.config.is_encoder_decoder:
             return tokens
-        # The picture's tokens and the one that begins a text come back in front.
-        return tokens[:, self._model.config.num_query_tokens + 1 :]
+        # The picture's tokens and those that the text begins with come back in front.
+        return tokens[:, begun.shape[1] :]
+
+    def _begun(self, prompt: str) -> Tensor:
+        """Ids ``(1, L)`` of the picture's tokens and of a text's beginning."""
+        config = self._model.config
+        text = self._tokenizer(prompt)["input_ids"] if prompt else [config.text_config.bos_token_id]
+        ids = [config.image_token_index] * config.num_query_tokens + list(text)
+        return torch.tensor([ids], device=self._device)
 
 
 class LlavaCaptioner(_Captioner):
@@ -188,13 +197,14 @@ class LlavaCaptioner(_Captioner):
         # Each place of the picture stands for itself, where the text names the picture once.
         self._prompt = [*start, *ids[:place], *[config.image_token_id] * places, *ids[place + 1 :]]
 
-    def _generate(self, pixels: Tensor) -> Tensor:
-        ids = torch.tensor([self._prompt] * len(pixels), device=self._device)
+    def _generate(self, pixels: Tensor, prompt: str) -> Tensor:
+        begun = self._tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
+        ids = torch.tensor([[*self._prompt, *begun]] * len(pixels), device=self._device)
         tokens: Tensor = self._model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=pixels, max_new_tokens=_LENGTH,
             do_sample=False,
         )  # fmt: skip
-        return tokens[:, len(self._prompt) :]
+        return tokens[:, ids.shape[1] :]
 
 
 def load_captioner(source: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> AlphaCaptioner:

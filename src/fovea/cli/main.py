@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fovea import __version__
-from fovea.cli import audit, describe, doctor, evaluate, find, label, mark, recipes, scenes, train
+from fovea.cli import audit, data, describe, doctor, evaluate, find, label, mark, recipes, scenes, train
 from fovea.errors import FoveaError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 for command in (find, label, describe, mark, scenes, evaluate, train, recipes, doctor):
     app.command(command.NAME)(command.run)
 app.add_typer(audit.app, name=audit.NAME)
+app.add_typer(data.app, name=data.NAME)
 
 
 def _version(wanted: bool) -> None:

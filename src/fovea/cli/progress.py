@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
+def progress(what: str, total: int | None, done: int = 0) -> Iterator[Callable[[], None]]:
     """Show a bar while a long work runs.
 
     Args:
         what: is counted.
-        total: how many there are.
+        total: how many there are; None where nobody knows.
         done: how many were done before.
 
     Yields:

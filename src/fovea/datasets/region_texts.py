@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from fovea.errors import DataError, RegionError
+from fovea.regions import rle_from_json, rle_to_json
+
+#: How the names of pictures may end, in the order they are looked for.
+PICTURE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,3 +49,51 @@ class DescribedPicture:
     suffix: str
     caption: str
     regions: tuple[RegionText, ...]
+
+
+def to_members(described: DescribedPicture) -> dict[str, bytes]:
+    """The files of a described picture by their suffix: the picture, and ``json``; the same for the same picture."""
+    document = {
+        "caption": described.caption,
+        "regions": [
+            {"text": one.text, "mask": one.mask, "box": [float(edge) for edge in one.box], "score": float(one.score)}
+            for one in described.regions
+        ],
+    }
+    return {described.suffix: described.picture, "json": json.dumps(document).encode("ascii")}
+
+
+def from_members(key: str, members: Mapping[str, bytes]) -> DescribedPicture:
+    """Read what :func:`to_members` wrote, or anyone else in the same form; the picture itself is not decoded.
+
+    Args:
+        key: names the picture.
+        members: its files by their suffix; those of other kinds are left alone.
+
+    Raises:
+        DataError: a file is missing, or the document is of another form.
+    """
+    suffix = next((suffix for suffix in PICTURE_SUFFIXES if suffix in members), None)
+    if suffix is None or "json" not in members:
+        raise DataError(f"{key} has no {'picture' if suffix is None else 'json'}", "every picture needs both")
+    try:
+        data = json.loads(members["json"])
+        regions = tuple(map(_region, data["regions"]))
+        return DescribedPicture(key, members[suffix], suffix, _text(data.get("caption", "")), regions)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, RegionError) as error:
+        raise DataError(f"the regions of {key} cannot be read: {error!r}"[:300], "see docs/data.md") from error
+
+
+def _region(row: dict[str, Any]) -> RegionText:
+    x1, y1, x2, y2 = map(float, row["box"])
+    score = float(row.get("score", 1.0))
+    if not all(map(math.isfinite, (x1, y1, x2, y2, score))):
+        raise ValueError("a box or a score is no number")
+    mask = rle_to_json(rle_from_json(row["mask"]))
+    return RegionText(_text(row["text"]), mask, (x1, y1, x2, y2), score)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
