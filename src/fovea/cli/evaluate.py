@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +45,8 @@ def run(
         str,
         typer.Argument(
             metavar="BENCHMARK",
-            help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; or table.",
+            help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; lvis or scenes-lvis, whose regions "
+            "are named; or table.",
             show_default=False,
         ),
     ],
@@ -101,6 +103,23 @@ def run(
             help="argmax, each expression its best region; or one-to-one, each region at most one expression.",
         ),
     ] = "argmax",
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            "--boxes",
+            metavar="NAME|FORM:FILE",
+            help="What lvis and scenes-lvis name: ground-truth (default), grid, glip:FILE or coco:FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="Of lvis: paper (default) or single-label.", show_default=False),
+    ] = None,
+    iou: Annotated[
+        str | None,
+        typer.Option("--iou", help="What lvis compares: box (default), mask or both.", show_default=False),
+    ] = None,
     models: ModelsOption = "mini",
     limit: Annotated[
         int | None,
@@ -153,6 +172,7 @@ def run(
     from fovea.evaluation.benchmarks import Source, open_benchmark
     from fovea.evaluation.experiment import Experiment
     from fovea.evaluation.grounding import evaluate_grounding, summarise
+    from fovea.evaluation.naming_benchmarks import NAMING_BENCHMARKS
 
     if (table is None) == (benchmark == "table"):
         raise typer.BadParameter("name a table after `table`, and nothing after a benchmark")
@@ -165,6 +185,16 @@ def run(
         aggregate, template,
         grid=searching,
     )  # fmt: skip
+    if benchmark in NAMING_BENCHMARKS:
+        from fovea.cli.naming import run_naming
+
+        if proposals != "ground-truth":
+            raise typer.BadParameter(f"{benchmark} takes its regions from --boxes", param_hint="--proposals")
+        searched = replace(experiment, proposals="grid" if boxes == "grid" else proposals)
+        run_naming(searched, boxes or "ground-truth", protocol or "paper", iou or "box", out, as_json)
+        return
+    if boxes or protocol or iou:
+        raise typer.BadParameter("--boxes, --protocol and --iou are for lvis and scenes-lvis")
     if table is not None:
         from fovea.cli.tables import run_table
 
