@@ -40,7 +40,8 @@ class TrueBoxes:
 
     def regions(self, picture: AnnotatedPicture) -> Regions:
         """See :class:`BoxSource`."""
-        rows = [one.box for one in picture.annotations] or [(0.0, 0.0, *map(float, picture.size))]
+        width, height = picture.size
+        rows = [one.box for one in picture.annotations] or [(0.0, 0.0, float(width), float(height))]
         return Regions(boxes_from_xywh(rows, picture.size), picture.size, self.name)
 
     def check(self, pictures: Iterable[AnnotatedPicture]) -> None:
