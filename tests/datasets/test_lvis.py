@@ -13,7 +13,7 @@ from fovea.datasets.annotations import picture_path
 from fovea.datasets.lvis import read_lvis
 from fovea.errors import DataError
 from fovea.evaluation.benchmarks import Source
-from fovea.evaluation.naming_benchmarks import open_naming
+from fovea.evaluation.detection_benchmarks import open_detections
 from fovea.scenes.export import write_scenes
 from fovea.scenes.glyphs import glyphs_of
 
@@ -51,9 +51,9 @@ def test_everything_that_average_precision_needs_is_read(tmp_path: Path) -> None
         (tmp_path / folder / "000000000042.jpg").touch()
     assert picture_path(tmp_path, first.file_name) == tmp_path / "train2017" / "000000000042.jpg"
     assert picture_path(tmp_path, file.pictures[1].file_name).is_relative_to(tmp_path)
-    assert open_naming("lvis", Source(tmp_path)).split == "lvis-val"
+    assert open_detections("lvis", Source(tmp_path)).split == "lvis-val"
     # A part of the pictures stands beside no paper.
-    assert open_naming("lvis", Source(tmp_path, limit=1)).split == ""
+    assert open_detections("lvis", Source(tmp_path, limit=1)).split == ""
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,6 @@ def test_scenes_are_written_in_this_form(tmp_path: Path) -> None:
     assert any(one.not_exhaustive for one in file.pictures)
     # On the fly the same is composed from the same numbers.
     composed = dict.fromkeys(file.categories)
-    for picture, path in open_naming("lvis", Source(tmp_path)).pictures():
+    for picture, path in open_detections("lvis", Source(tmp_path)).pictures():
         assert Path(str(path)).is_file()
         assert {one.category for one in picture.annotations} <= {*composed}

@@ -170,9 +170,9 @@ def run(
     from fovea.answers import known_assignment
     from fovea.cli.progress import progress
     from fovea.evaluation.benchmarks import Source, open_benchmark
+    from fovea.evaluation.detection_benchmarks import DETECTION_BENCHMARKS
     from fovea.evaluation.experiment import Experiment
     from fovea.evaluation.grounding import evaluate_grounding, summarise
-    from fovea.evaluation.naming_benchmarks import NAMING_BENCHMARKS
 
     if (table is None) == (benchmark == "table"):
         raise typer.BadParameter("name a table after `table`, and nothing after a benchmark")
@@ -185,13 +185,13 @@ def run(
         aggregate, template,
         grid=searching,
     )  # fmt: skip
-    if benchmark in NAMING_BENCHMARKS:
-        from fovea.cli.naming import run_naming
+    if benchmark in DETECTION_BENCHMARKS:
+        from fovea.cli.detections import run_detections
 
         if proposals != "ground-truth":
             raise typer.BadParameter(f"{benchmark} takes its regions from --boxes", param_hint="--proposals")
         searched = replace(experiment, proposals="grid" if boxes == "grid" else proposals)
-        run_naming(searched, boxes or "ground-truth", protocol or "paper", iou or "box", out, as_json)
+        run_detections(searched, boxes or "ground-truth", protocol or "paper", iou or "box", out, as_json)
         return
     if boxes or protocol or iou:
         raise typer.BadParameter("--boxes, --protocol and --iou are for lvis and scenes-lvis")

@@ -34,7 +34,7 @@ def reported(split: str, boxes: str, shape: Shape) -> dict[str, dict[str, float]
     """Figures 0..1 by system; none but for ``lvis-val``.
 
     Args:
-        split: see :class:`fovea.evaluation.naming.NamingBenchmark`.
+        split: see :class:`fovea.evaluation.named_detections.DetectionBenchmark`.
         boxes: where they came from.
         shape: what is compared.
     """

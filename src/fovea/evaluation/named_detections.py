@@ -42,7 +42,7 @@ _NEEDED = frozenset({"key", "boxes", "regions", "categories", "scores"})
 
 
 @dataclass(frozen=True, eq=False)
-class NamingBenchmark:
+class DetectionBenchmark:
     """Pictures whose regions are named.
 
     Attributes:
@@ -124,9 +124,9 @@ def names_as_texts(grounder: Grounder, names: Sequence[str]) -> list[str]:
     return [with_article(readable(name)) for name in names]
 
 
-def evaluate_naming(
+def evaluate_detections(
     grounder: Grounder,
-    benchmark: NamingBenchmark,
+    benchmark: DetectionBenchmark,
     boxes: BoxSource,
     protocol: Protocol = "paper",
     shapes: Sequence[Shape] = ("box",),
@@ -237,7 +237,7 @@ def _detections(row: Row) -> Detections:
 
 def summarise(
     grounder: Grounder,
-    benchmark: NamingBenchmark,
+    benchmark: DetectionBenchmark,
     named: Named,
     boxes: BoxSource,
     protocol: Protocol,

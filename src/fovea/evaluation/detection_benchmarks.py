@@ -8,24 +8,24 @@ from fovea.datasets.annotations import AnnotatedPicture, Category, parsed_pictur
 from fovea.datasets.lvis import read_lvis
 from fovea.errors import DataError
 from fovea.evaluation.benchmarks import COMPOSED, Source
-from fovea.evaluation.naming import NamingBenchmark
+from fovea.evaluation.named_detections import DetectionBenchmark
 from fovea.pictures import PictureSource
 from fovea.scenes.export import Instances, glyphs_named
 from fovea.scenes.lvis import federated
 from fovea.scenes.scene import compose
 
 #: Every benchmark of named regions, with what it names.
-NAMING_BENCHMARKS = {
+DETECTION_BENCHMARKS = {
     "lvis": "regions, in LVIS's or COCO's files",
     "scenes-lvis": "the things of composed scenes, annotated as LVIS does",
 }
 
 
-def open_naming(name: str, source: Source) -> NamingBenchmark:
+def open_detections(name: str, source: Source) -> DetectionBenchmark:
     """A benchmark by name.
 
     Args:
-        name: one of ``NAMING_BENCHMARKS``.
+        name: one of ``DETECTION_BENCHMARKS``.
         source: where its data is.
 
     Raises:
@@ -47,10 +47,12 @@ def open_naming(name: str, source: Source) -> NamingBenchmark:
             yield picture, picture_path(directory, picture.file_name)
 
     split = f"lvis-{split_name(file.path)}" if file.path.stem.startswith("lvis_v1") and source.limit is None else ""
-    return NamingBenchmark("lvis", file.categories, len(asked), pictures, f"{file.path.name} {file.fingerprint}", split)
+    return DetectionBenchmark(
+        "lvis", file.categories, len(asked), pictures, f"{file.path.name} {file.fingerprint}", split
+    )
 
 
-def _scenes(seed: int, count: int, names: str) -> NamingBenchmark:
+def _scenes(seed: int, count: int, names: str) -> DetectionBenchmark:
     """Scenes composed on the fly; names that the minis were never shown form a group of their own."""
     glyphs = glyphs_named(names)
     categories = {
@@ -64,4 +66,4 @@ def _scenes(seed: int, count: int, names: str) -> NamingBenchmark:
             rows.add(scene)
             yield parsed_picture(*federated(rows.images[0], rows.annotations)), scene.pixels
 
-    return NamingBenchmark("scenes-lvis", categories, count, pictures, f"composed, names {names}")
+    return DetectionBenchmark("scenes-lvis", categories, count, pictures, f"composed, names {names}")

@@ -15,23 +15,25 @@ if TYPE_CHECKING:
 _SHAPES: dict[str, tuple[Shape, ...]] = {"box": ("box",), "mask": ("mask",), "both": ("box", "mask")}
 
 
-def run_naming(experiment: Experiment, boxes: str, protocol: str, iou: str, out: Path | None, as_json: bool) -> None:
+def run_detections(
+    experiment: Experiment, boxes: str, protocol: str, iou: str, out: Path | None, as_json: bool
+) -> None:
     """Measure a recipe that names regions, and print its figures."""
     from fovea.backbones.sources import fingerprint, resolve_models
     from fovea.cli.progress import progress
     from fovea.errors import DataError
     from fovea.evaluation.benchmarks import Benchmark
     from fovea.evaluation.box_sources import open_boxes
+    from fovea.evaluation.detection_benchmarks import open_detections
     from fovea.evaluation.lvis_reported import reported
-    from fovea.evaluation.naming import evaluate_naming, known_protocol, summarise
-    from fovea.evaluation.naming_benchmarks import open_naming
+    from fovea.evaluation.named_detections import evaluate_detections, known_protocol, summarise
 
     if iou not in _SHAPES:
         raise typer.BadParameter(f"known are {', '.join(_SHAPES)}", param_hint="--iou")
     if experiment.chosen.subtraction:
         raise DataError(f"{experiment.recipe} subtracts expressions, and there are none here", "choose another recipe")
     wanted, source = known_protocol(protocol), open_boxes(boxes)
-    benchmark = open_naming(experiment.benchmark, experiment.source)
+    benchmark = open_detections(experiment.benchmark, experiment.source)
     source.check(picture for picture, _ in benchmark.pictures())
     data = Benchmark(benchmark.name, (), benchmark.origin)
     grounder = experiment.build(data, experiment.open_models(), None)
@@ -39,7 +41,7 @@ def run_naming(experiment: Experiment, boxes: str, protocol: str, iou: str, out:
     if out is not None and iou != "box":
         header["segmenter"] = fingerprint(resolve_models(experiment.models).sam)
     with progress("pictures", benchmark.count) as advance:
-        named = evaluate_naming(grounder, benchmark, source, wanted, _SHAPES[iou], out, advance, header)
+        named = evaluate_detections(grounder, benchmark, source, wanted, _SHAPES[iou], out, advance, header)
     result = summarise(grounder, benchmark, named, source, wanted, _SHAPES[iou])
     rows = {shape: reported(benchmark.split, source.name, shape) for shape in _SHAPES[iou]}
     result["reported"] = {shape: some for shape, some in rows.items() if some}

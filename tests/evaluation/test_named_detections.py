@@ -18,16 +18,16 @@ from fovea.datasets.annotations import AnnotatedPicture, Category
 from fovea.errors import DataError
 from fovea.evaluation.benchmarks import Source
 from fovea.evaluation.box_sources import BoxSource, TrueBoxes, open_boxes
+from fovea.evaluation.detection_benchmarks import open_detections
 from fovea.evaluation.lvis_reported import reported
-from fovea.evaluation.naming import (
-    NamingBenchmark,
-    evaluate_naming,
+from fovea.evaluation.named_detections import (
+    DetectionBenchmark,
+    evaluate_detections,
     known_protocol,
     names_as_texts,
     rank,
     summarise,
 )
-from fovea.evaluation.naming_benchmarks import open_naming
 from fovea.grounder import Grounder
 from fovea.language.templates import with_article
 from fovea.pictures import Picture
@@ -95,13 +95,13 @@ def oracle() -> tuple[Oracle, Grounder]:
     return scorer, Grounder("oracle", "none", scorer, RegionFinder(lambda: pytest.fail("no segmenter")))
 
 
-def scenes() -> NamingBenchmark:
-    return open_naming("scenes-lvis", Source(limit=len(SEEDS)))
+def scenes() -> DetectionBenchmark:
+    return open_detections("scenes-lvis", Source(limit=len(SEEDS)))
 
 
 def measure(grounder: Grounder, out: Path | None = None, boxes: BoxSource | None = None) -> dict[str, Any]:
     source = boxes or TrueBoxes()
-    named = evaluate_naming(grounder, scenes(), source, out=out, experiment={"data": "x"})
+    named = evaluate_detections(grounder, scenes(), source, out=out, experiment={"data": "x"})
     return summarise(grounder, scenes(), named, source, "paper", ("box",))
 
 
@@ -139,7 +139,7 @@ def test_detected_boxes_bring_their_scores(tmp_path: Path) -> None:
     found = {str(s): {"boxes": compose(s).boxes.tolist(), "scores": [0.5] * len(compose(s).boxes)} for s in SEEDS}
     path.write_text(json.dumps(found))
     boxes = open_boxes(f"glip:{path}")
-    named = evaluate_naming(grounder, scenes(), boxes)
+    named = evaluate_detections(grounder, scenes(), boxes)
     assert max(one.scores.max() for one in named.found.values()) == pytest.approx(0.5, abs=0.02)
     # Things that are not annotated are found as well, and do no harm.
     assert measure(grounder, boxes=boxes)["metrics"]["box"]["AP"] == pytest.approx(1.0)
@@ -149,7 +149,7 @@ def test_detected_boxes_bring_their_scores(tmp_path: Path) -> None:
 
 def test_what_scenes_leave_out_is_said_and_true() -> None:
     left_out = 0
-    for picture, _ in open_naming("scenes-lvis", Source(limit=8)).pictures():
+    for picture, _ in open_detections("scenes-lvis", Source(limit=8)).pictures():
         truth = Counter(glyph.index + 1 for glyph in compose(picture.id).glyphs)
         annotated = Counter(one.category for one in picture.annotations)
         lacking = truth - annotated
@@ -162,7 +162,7 @@ def test_what_scenes_leave_out_is_said_and_true() -> None:
 
 
 def test_unseen_names_are_a_group_of_their_own() -> None:
-    letters = Counter(one.frequency for one in open_naming("scenes-lvis", Source(names="all")).categories.values())
+    letters = Counter(one.frequency for one in open_detections("scenes-lvis", Source(names="all")).categories.values())
     assert (letters["f"], letters["c"], letters["r"]) == (125, 75, 50)
     assert letters["u"] == sum(letters.values()) - 250
 
@@ -190,7 +190,7 @@ def test_boxes_and_benchmarks_that_are_not_there(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="there are no boxes called"):
             open_boxes(value)
     with pytest.raises(DataError, match="needs its data"):
-        open_naming("lvis", Source())
+        open_detections("lvis", Source())
     with pytest.raises(DataError, match="composes its scenes"):
-        open_naming("scenes-lvis", Source(tmp_path))
+        open_detections("scenes-lvis", Source(tmp_path))
     assert Category("x", "").frequency == ""
