@@ -13,6 +13,7 @@ _CORE = ("torch", "transformers", "tokenizers", "numpy", "pillow", "scipy", "saf
 _EXTRAS = {
     "viz": "supervision",
     "train": "accelerate",
+    "lvis": "faster-coco-eval",
     "parity": "opencv-python-headless",
     "diffusion": "diffusers",
 }

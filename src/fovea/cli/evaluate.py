@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,8 +45,8 @@ def run(
         str,
         typer.Argument(
             metavar="BENCHMARK",
-            help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; of names scenes-names, imagenet-s or "
-            "coco-names; or table.",
+            help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; of names scenes-names, imagenet-s, "
+            "coco-names, scenes-lvis or lvis; or table.",
             show_default=False,
         ),
     ],
@@ -125,6 +126,23 @@ def run(
     background: Annotated[
         str, typer.Option("--background", help="Around the objects of coco-names: kept or white.")
     ] = "kept",
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            "--boxes",
+            metavar="NAME|FORM:FILE",
+            help="What lvis and scenes-lvis name: ground-truth (default), grid, glip:FILE or coco:FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="Of lvis: paper (default) or single-label.", show_default=False),
+    ] = None,
+    iou: Annotated[
+        str | None,
+        typer.Option("--iou", help="What lvis compares: box (default), mask or both.", show_default=False),
+    ] = None,
     models: ModelsOption = "mini",
     limit: Annotated[
         int | None,
@@ -175,6 +193,7 @@ def run(
     from fovea.answers import known_assignment
     from fovea.cli.progress import progress
     from fovea.evaluation.benchmarks import Source, open_benchmark
+    from fovea.evaluation.detection_benchmarks import DETECTION_BENCHMARKS
     from fovea.evaluation.experiment import Experiment
     from fovea.evaluation.grounding import evaluate_grounding, summarise
     from fovea.evaluation.naming_benchmarks import NAMING_BENCHMARKS
@@ -200,6 +219,16 @@ def run(
             raise typer.BadParameter("annotated regions are named, one by one: leave those options out")
         run_naming(table, experiment, region, out, as_json)
         return
+    if benchmark in DETECTION_BENCHMARKS:
+        from fovea.cli.detections import run_detections
+
+        if proposals != "ground-truth":
+            raise typer.BadParameter(f"{benchmark} takes its regions from --boxes", param_hint="--proposals")
+        searched = replace(experiment, proposals="grid" if boxes == "grid" else proposals)
+        run_detections(searched, boxes or "ground-truth", protocol or "paper", iou or "box", out, as_json)
+        return
+    if boxes or protocol or iou:
+        raise typer.BadParameter("--boxes, --protocol and --iou are for lvis and scenes-lvis")
     if table is not None:
         from fovea.cli.tables import run_table
 

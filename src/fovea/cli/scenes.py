@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,13 +22,18 @@ def run(
     parts: Annotated[
         bool, typer.Option("--parts", help="Large things with small ones on them, and paco_scenes.json as well.")
     ] = False,
+    lvis: Annotated[
+        bool, typer.Option("--lvis", help="Also lvis_scenes.json, which leaves things out as LVIS's annotations do.")
+    ] = False,
 ) -> None:
     """Compose scenes: images/, refs.jsonl (ReCLIP's format) and instances.json (LVIS's format)."""
+    if parts and lvis:
+        raise typer.BadParameter("--parts and --lvis do not go together")
     from fovea.cli.progress import progress
     from fovea.scenes.export import glyphs_named, write_scenes
     from fovea.scenes.paco import write_part_scenes
 
-    write = write_part_scenes if parts else write_scenes
+    write = write_part_scenes if parts else partial(write_scenes, lvis=lvis)
     with progress("scenes", count) as advance:
         write(directory, count, seed, size=size, glyphs=glyphs_named(names), advance=advance)
     typer.echo(f"wrote {count} scenes to {directory}")

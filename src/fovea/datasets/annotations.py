@@ -19,16 +19,27 @@ from fovea.regions import Regions
 # Folders that hold the pictures, in the order they are looked for, behind the one that an annotation itself names.
 _IMAGE_FOLDERS = ("val2017", "train2017", "test2017", "val2014", "train2014", "images", ".")
 
+#: The letters with which LVIS says how often a category occurs in training: rare, common, frequent.
+FREQUENCIES = ("r", "c", "f")
+
 # Masks of larger pictures cannot be encoded.
 _MOST_PIXELS = 1 << 29
 
 
 @dataclass(frozen=True)
 class Category:
-    """A kind of region: its name as the file writes it, and what it belongs to, such as ``animal`` or ``PART``."""
+    """A kind of region.
+
+    Attributes:
+        name: as the file writes it.
+        supercategory: what it belongs to, such as ``animal`` or ``PART``.
+        frequency: how often training shows it, ``r``, ``c`` or ``f``, as LVIS writes it; ``u`` where it never does, as
+            files of scenes say; empty where the file says nothing of it.
+    """
 
     name: str
     supercategory: str
+    frequency: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +51,35 @@ class Annotation:
         category: number of its category.
         box: x, y, width, height in pixels.
         segmentation: polygons or run lengths as the file has them, not yet checked; None or empty without.
+        area: of the mask in pixels, as the file has it; None without.
     """
 
     id: int
     category: int
     box: tuple[float, float, float, float]
     segmentation: Any
+    area: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedPicture:
-    """A picture and its regions: a file name as the file has it, and width and height in pixels."""
+    """A picture and its regions.
+
+    Attributes:
+        id: its number.
+        file_name: as the file has it.
+        size: width and height in pixels.
+        annotations: its regions.
+        negative: numbers of categories that surely do not occur in it (LVIS).
+        not_exhaustive: numbers of categories of which it shows more than is annotated (LVIS).
+    """
 
     id: int
     file_name: str
     size: tuple[int, int]
     annotations: tuple[Annotation, ...]
+    negative: tuple[int, ...] = ()
+    not_exhaustive: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +155,13 @@ def _parsed(path: Path, fingerprint: str, data: Any) -> AnnotationFile:
         if annotation.category not in categories:
             raise ValueError(f"annotation {annotation.id} is of a category {annotation.category} that is not there")
         rows.setdefault(_number(row["image_id"]), []).append(annotation)
-    return AnnotationFile(path, fingerprint, categories, tuple(_picture(row, rows) for row in data["images"]))
+    pictures = tuple(_picture(row, rows.get(_number(row["id"]), ())) for row in data["images"])
+    return AnnotationFile(path, fingerprint, categories, pictures)
+
+
+def parsed_picture(image: dict[str, Any], annotations: Sequence[dict[str, Any]]) -> AnnotatedPicture:
+    """A picture and its regions from rows in COCO's or LVIS's form, which must be well-formed."""
+    return _picture(image, [_annotation(row) for row in annotations])
 
 
 def _number(value: Any) -> int:
@@ -143,17 +173,26 @@ def _number(value: Any) -> int:
 def _category(row: dict[str, Any]) -> Category:
     if not isinstance(row["name"], str):
         raise TypeError(f"{row['name']!r} is no name of a category")
-    return Category(row["name"], str(row.get("supercategory", "")))
+    frequency = row.get("frequency", "")
+    if frequency not in ("", *FREQUENCIES):
+        raise ValueError(f"{frequency!r} is no frequency of a category")
+    # Files of scenes name the split of every thing; only those of ``train`` were ever shown to the minis.
+    unseen = row.get("split", "train") != "train"
+    return Category(row["name"], str(row.get("supercategory", "")), "u" if unseen else frequency)
 
 
 def _annotation(row: dict[str, Any]) -> Annotation:
     x, y, width, height = map(float, row["bbox"])
     if not all(map(math.isfinite, (x, y, width, height))):
         raise ValueError(f"the box of annotation {row['id']} holds a value that is not a number")
-    return Annotation(_number(row["id"]), _number(row["category_id"]), (x, y, width, height), row.get("segmentation"))
+    area = row.get("area")
+    if area is not None and not math.isfinite(area := float(area)):
+        raise ValueError(f"the area of annotation {row['id']} is not a number")
+    segmentation = row.get("segmentation")
+    return Annotation(_number(row["id"]), _number(row["category_id"]), (x, y, width, height), segmentation, area)
 
 
-def _picture(row: dict[str, Any], annotations: Mapping[int, Sequence[Annotation]]) -> AnnotatedPicture:
+def _picture(row: dict[str, Any], annotations: Sequence[Annotation]) -> AnnotatedPicture:
     number, size = _number(row["id"]), (_number(row["width"]), _number(row["height"]))
     if min(size) < 1 or size[0] * size[1] >= _MOST_PIXELS:
         raise ValueError(f"picture {number} has {size[0]} x {size[1]} pixels")
@@ -161,7 +200,10 @@ def _picture(row: dict[str, Any], annotations: Mapping[int, Sequence[Annotation]
     name = row["file_name"] if "file_name" in row else row["coco_url"]
     if not isinstance(name, str) or PurePosixPath(name).name in ("", ".."):
         raise ValueError(f"{name!r} is no name of a picture")
-    return AnnotatedPicture(number, name, size, tuple(annotations.get(number, ())))
+    negative, partly = (
+        tuple(map(_number, row.get(field) or ())) for field in ("neg_category_ids", "not_exhaustive_category_ids")
+    )
+    return AnnotatedPicture(number, name, size, tuple(annotations), negative, partly)
 
 
 def category_examples(
@@ -224,7 +266,11 @@ def _regions(annotations: Sequence[Annotation], size: tuple[int, int]) -> Region
 
 
 def picture_path(directory: Path, file_name: str) -> Path:
-    """Where a picture lies. Names come from a file: only their last folder and name are used."""
+    """Where a picture lies. Names come from a file: only their last folder and name are used.
+
+    Raises:
+        DataError: it is not there.
+    """
     named = PurePosixPath(file_name)
     folders = [named.parent.name] if named.parent.name not in ("", "..") else []
     for folder in (*folders, *_IMAGE_FOLDERS):

@@ -16,6 +16,7 @@ from fovea.errors import DataError
 from fovea.files import write_atomically
 from fovea.regions import encode_masks, rle_to_json
 from fovea.scenes.glyphs import SPLITS, Glyph, all_glyphs, glyphs_of
+from fovea.scenes.lvis import LVIS_FILE, federated_document
 from fovea.scenes.scene import DEFAULT_SIZE, Scene, compose
 
 # Categories that surely do not occur in a picture and are said not to, as LVIS does for a sample of them.
@@ -48,8 +49,13 @@ def xywh(box: np.ndarray) -> list[float]:
     return [float(value) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
 
 
-class _Instances:
-    """Collects LVIS's ``instances.json``."""
+class Instances:
+    """Collects LVIS's ``instances.json``.
+
+    Args:
+        glyphs: what may stand in the scenes. The frequency of a category says how often the composer picks it, and so
+            how often training showed it, if its split is ``train``.
+    """
 
     def __init__(self, glyphs: tuple[Glyph, ...]) -> None:
         self.glyphs = glyphs
@@ -96,6 +102,7 @@ class _Instances:
         return ids
 
     def document(self) -> dict[str, Any]:
+        """What :meth:`add` collected."""
         categories = [
             {
                 "id": self.category[glyph.name],
@@ -140,11 +147,12 @@ class SceneFiles:
     Args:
         directory: receives ``images/``, and at the end ``refs.jsonl`` and ``instances.json``.
         glyphs: what may stand in the scenes.
+        lvis: whether annotations that leave things out, as LVIS's do, are written as well.
     """
 
-    def __init__(self, directory: Path, glyphs: tuple[Glyph, ...]) -> None:
-        self.directory = directory
-        self._instances = _Instances(glyphs)
+    def __init__(self, directory: Path, glyphs: tuple[Glyph, ...], lvis: bool = False) -> None:
+        self.directory, self.lvis = directory, lvis
+        self._instances = Instances(glyphs)
         self._lines: list[dict[str, Any]] = []
 
     def add(self, scene: Scene) -> list[int]:
@@ -160,7 +168,10 @@ class SceneFiles:
         """Write what is known about all of them."""
         lines = "".join(json.dumps(line) + "\n" for line in self._lines)
         write_atomically(self.directory / "refs.jsonl", lines)
-        write_atomically(self.directory / "instances.json", json.dumps(self._instances.document()))
+        document = self._instances.document()
+        write_atomically(self.directory / "instances.json", json.dumps(document))
+        if self.lvis:
+            write_atomically(self.directory / LVIS_FILE, json.dumps(federated_document(document)))
 
 
 def write_scenes(
@@ -170,6 +181,7 @@ def write_scenes(
     *,
     size: int = DEFAULT_SIZE,
     glyphs: tuple[Glyph, ...] | None = None,
+    lvis: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Write scenes ``seed`` to ``seed + count - 1``.
@@ -180,10 +192,11 @@ def write_scenes(
         seed: number of the first.
         size: side of the pictures in pixels.
         glyphs: what may stand in them.
+        lvis: whether ``lvis_scenes.json`` is written as well.
         advance: called after each.
     """
     chosen = glyphs or glyphs_of("train")
-    files = SceneFiles(directory, chosen)
+    files = SceneFiles(directory, chosen, lvis)
     for number in range(seed, seed + count):
         files.add(compose(number, size, chosen))
         advance()
