@@ -10,9 +10,10 @@ import json
 import math
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from fovea.datasets.region_texts import DescribedPicture, RegionText
 from fovea.errors import DataError, RegionError
@@ -25,8 +26,7 @@ PICTURE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 _MOST_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class _Span:
+class _Span(NamedTuple):
     """Where a member's bytes are: which of the index's files, from where on, and how many."""
 
     file: int
@@ -34,16 +34,16 @@ class _Span:
     size: int
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A picture and its description, and what is known of them without reading them again."""
-
-    key: str
-    suffix: str
-    picture: _Span
-    description: _Span
-    regions: int
-    captioned: bool
+# What is kept of a picture: a million of them in a hundred megabytes.
+_ROW = np.dtype(
+    [
+        ("picture", np.int64, 3),
+        ("description", np.int64, 3),
+        ("suffix", np.int8),
+        ("regions", np.int32),
+        ("caption", bool),
+    ]
+)
 
 
 class ShardIndex:
@@ -62,33 +62,35 @@ class ShardIndex:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._files: list[Path] = []
-        self._entries: list[_Entry] = []
+        self._keys: list[str] = []
+        parts: list[np.ndarray] = []
         if not directory.is_dir():
             raise DataError(f"there is no folder {str(directory)!r}", "check the path")
         # Names with a dot in front are of what is not yet whole.
         for path in sorted(path for path in directory.iterdir() if not path.name.startswith(".")):
             if path.is_dir():
-                self._add(*_folder_members(path))
+                parts.append(self._rows_of(*_folder_members(path)))
             elif path.suffix == ".tar":
-                self._add(_tar_members(path), [path])
-        self._add(*_folder_members(directory))
-        if not self._entries:
+                parts.append(self._rows_of(_tar_members(path), [path]))
+        parts.append(self._rows_of(*_folder_members(directory)))
+        self._rows = np.concatenate(parts)
+        if not len(self._rows):
             raise DataError(
                 f"{directory} holds no described pictures", "it needs .tar shards, or KEY.jpg beside KEY.json"
             )
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._rows)
 
     @property
     def regions(self) -> int:
         """How many regions with a text there are."""
-        return sum(entry.regions for entry in self._entries)
+        return int(self._rows["regions"].sum())
 
     @property
     def captions(self) -> int:
         """How many pictures have a text for the whole of them."""
-        return sum(entry.captioned for entry in self._entries)
+        return int(self._rows["caption"].sum())
 
     def __getitem__(self, number: int) -> DescribedPicture:
         """Read a picture and its description.
@@ -96,10 +98,11 @@ class ShardIndex:
         Raises:
             DataError: the files have changed, or the description makes no sense.
         """
-        entry = self._entries[number]
-        data = _description(self._read(entry.description), entry.key)
-        regions = tuple(_region(row, entry.key) for row in data["regions"])
-        return DescribedPicture(entry.key, self._read(entry.picture), entry.suffix, data["caption"], regions)
+        row, key = self._rows[number], self._keys[number]
+        data = _description(self._read(_Span(*row["description"].tolist())), key)
+        regions = tuple(_region(each, key) for each in data["regions"])
+        picture = self._read(_Span(*row["picture"].tolist()))
+        return DescribedPicture(key, picture, PICTURE_SUFFIXES[row["suffix"]], data["caption"], regions)
 
     def _read(self, span: _Span) -> bytes:
         path = self._files[span.file]
@@ -113,8 +116,8 @@ class ShardIndex:
             raise DataError(f"{path} ends too early", "is the file complete?")
         return data
 
-    def _add(self, members: Iterable[tuple[str, _Span]], files: list[Path]) -> None:
-        """Take the pictures among the members of some files."""
+    def _rows_of(self, members: Iterable[tuple[str, _Span]], files: list[Path]) -> np.ndarray:
+        """The pictures with regions among the members of some files, which join the index's."""
         first = len(self._files)
         self._files += files
         pictures: dict[str, tuple[str, _Span]] = {}
@@ -130,6 +133,7 @@ class ShardIndex:
                 if key in pictures:
                     raise DataError(f"{files[span.file]} holds two pictures {key!r}", "give each a name of its own")
                 pictures[key] = suffix, moved
+        rows = []
         # Descriptions of no picture, such as a run's settings, are none of ours.
         for key, (suffix, picture) in pictures.items():
             if key not in descriptions:
@@ -137,9 +141,10 @@ class ShardIndex:
                 raise DataError(f"{where} has no description {key + '.json'!r}", "was it written to its end?")
             data = _description(self._read(descriptions[key]), key)
             if data["regions"]:
-                captioned = bool(data["caption"])
-                entry = _Entry(key, suffix, picture, descriptions[key], len(data["regions"]), captioned)
-                self._entries.append(entry)
+                self._keys.append(key)
+                kind = PICTURE_SUFFIXES.index(suffix)
+                rows.append((picture, descriptions[key], kind, len(data["regions"]), bool(data["caption"])))
+        return np.array(rows, _ROW)
 
 
 def _folder_members(folder: Path) -> tuple[list[tuple[str, _Span]], list[Path]]:

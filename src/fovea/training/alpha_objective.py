@@ -112,8 +112,8 @@ class AlphaObjective:
             self.module.requires_grad_(True)
 
     def _encode_texts(self, ids: Tensor) -> Tensor:
-        self.clip.text_model.to(ids.device), self.clip.text_projection.to(ids.device)
-        return self.clip.get_text_features(ids).pooler_output
+        embedded: Tensor = self.clip.to(ids.device).get_text_features(ids).pooler_output
+        return embedded
 
     @property
     def groups(self) -> list[WeightGroup]:

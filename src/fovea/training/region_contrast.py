@@ -116,6 +116,6 @@ class TextCache:
             embedded = F.normalize(self._encode(ids[list(new.values())]).float(), dim=-1).cpu()
             self._kept.update(zip(new, embedded, strict=True))
         found = torch.stack([self._kept[key] for key in wanted]).to(ids.device)
-        for key in list(self._kept)[: max(0, len(self._kept) - self._most)]:
-            del self._kept[key]
+        while len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
         return found

@@ -59,7 +59,7 @@ def mask_to_alpha(mask: np.ndarray, side: int, fit: Fit) -> np.ndarray:
     return np.asarray(image)
 
 
-def text_key(ids: Sequence[int]) -> int:
+def text_key(ids: Sequence[int] | np.ndarray) -> int:
     """Names a text by its token ids: equal for texts that the text tower cannot tell apart; 64 bits, signed."""
     digest = hashlib.blake2b(np.asarray(ids, np.int64).tobytes(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)
@@ -123,9 +123,13 @@ class RegionPairs(Dataset[dict[str, Any]]):
         samples = [self._sample(rng, number) for number in taken]
         texts = [sample.pop("text") for sample in samples]
         batch: dict[str, Any] = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
-        rows = self.tokenizer(texts, truncation=True, max_length=self.context_length)["input_ids"]
-        padded = self.tokenizer.pad({"input_ids": rows}, return_tensors="np")["input_ids"]
-        return {**batch, "ids": np.asarray(padded, np.int64), "keys": np.array([text_key(row) for row in rows])}
+        tokens = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.context_length, return_tensors="np"
+        )
+        ids = np.asarray(tokens["input_ids"], np.int64)
+        visible = np.asarray(tokens["attention_mask"], bool)
+        keys = [text_key(row[seen]) for row, seen in zip(ids, visible, strict=True)]
+        return {**batch, "ids": ids, "keys": np.array(keys)}
 
     def _sample(self, rng: np.random.Generator, taken: int) -> dict[str, Any]:
         """What is learnt from the picture that is taken at a time; a damaged one gives way to any other."""
