@@ -141,7 +141,19 @@ TRAININGS: dict[str, Training] = {
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
         Training(
             "mini-alpha-clip",
-            AlphaSettings(steps=600, batch_size=64, lr=1e-3, muon_lr=0.01, warmup=20, rest_factor=1.0),
+            # A tower this small, and so few pictures, need far more than the paper's rates; but the alpha plane's convolution
+            # sums over a whole patch, and at 1e-3 its plane drowns the picture within a few steps.
+            AlphaSettings(
+                steps=700,
+                batch_size=64,
+                lr=2e-4,
+                muon_lr=0.003,
+                warmup=20,
+                rest_factor=1.0,
+                whole_share=0.2,
+                smoothing=0.0,
+                keep=10.0,
+            ),
             _alpha,
             needs_data=True,
             start=MINIS / "mini-clip",
