@@ -141,8 +141,7 @@ TRAININGS: dict[str, Training] = {
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
         Training(
             "mini-alpha-clip",
-            # A tower this small, and so few pictures, need far more than the paper's rates; but the alpha plane's convolution
-            # sums over a whole patch, and at 1e-3 its plane drowns the picture within a few steps.
+            # Chosen after trials of some fifty steps, in which several settings differed at once (docs/alpha-training.md).
             AlphaSettings(
                 steps=700,
                 batch_size=64,
