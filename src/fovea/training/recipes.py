@@ -141,7 +141,7 @@ TRAININGS: dict[str, Training] = {
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
         Training(
             "mini-alpha-clip",
-            # Chosen after trials of some fifty steps, in which several settings differed at once (docs/alpha-training.md).
+            # After trials of fifty steps, in which several settings differed at once (docs/alpha-training.md).
             AlphaSettings(
                 steps=700,
                 batch_size=64,
