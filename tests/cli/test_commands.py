@@ -197,6 +197,7 @@ def test_the_papers_number_stands_beside(tmp_path: Path, capsys: pytest.CaptureF
         (("evaluate", "imagenet"), "there is no benchmark"),
         (("evaluate", "scenes", "--data", "nowhere"), "holds no scenes"),
         (("train", "gpt"), "there is no training"),
+        (("train", "alpha-clip"), "name their folder with --data"),
         (("scenes", "{folder}/x", "--names", "greek"), "there is no set of names"),
     ],
 )

@@ -26,7 +26,7 @@ from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL, ClipScenes
 from fovea.training.clip_vit_objective import ClipVitObjective
 from fovea.training.itm_objective import ItmObjective
 from fovea.training.loop import train
-from fovea.training.optimizers import average, build_optimizers, cosine_share, orthogonalise
+from fovea.training.optimizers import WeightGroup, average, build_optimizers, cosine_share, orthogonalise
 from fovea.training.recipes import TRAININGS, resolve_training
 from fovea.training.sam_objective import SamObjective
 from fovea.training.sam_scenes import NOWHERE, SamScenes
@@ -48,7 +48,7 @@ class LineObjective:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.module = nn.Linear(1, 1)
-        self.hidden: list[Tensor] = []
+        self.groups: list[WeightGroup] = []
         self.exported: dict[str, Tensor] = {}
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
@@ -171,7 +171,7 @@ def test_a_checkpoint_without_settings_is_resumed(finished: Path, caplog: pytest
 
 def test_a_run_goes_on_with_other_optimisers(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
     objective = LineObjective()
-    objective.hidden = [objective.module.weight]
+    objective.groups = [WeightGroup([objective.module.weight], hidden=True)]
     with caplog.at_level(logging.INFO, "fovea"):
         train(objective, replace(SETTINGS, steps=20, muon_lr=0.01), finished)
     assert steps_logged(finished) == [10, 20]
@@ -212,8 +212,9 @@ def test_hidden_layers_go_to_muon_and_learn() -> None:
     torch.manual_seed(0)
     hidden = nn.Conv2d(8, 4, 3)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), hidden, nn.Flatten(1))
-    assert len(build_optimizers(network, [hidden.weight], 1e-2)) == 1
-    adamw, muon = build_optimizers(network, [hidden.weight], 1e-2, 0.05)
+    groups = [WeightGroup([hidden.weight], hidden=True)]
+    assert len(build_optimizers(network, groups, 1e-2)) == 1
+    adamw, muon = build_optimizers(network, groups, 1e-2, 0.05)
     assert [p.shape for group in muon.param_groups for p in group["params"]] == [(4, 8, 3, 3)]
     assert sum(len(group["params"]) for group in adamw.param_groups) == len(list(network.parameters())) - 1
     pixels, wanted = torch.randn(16, 3, 5, 5), torch.randn(16, 4)
@@ -226,6 +227,36 @@ def test_hidden_layers_go_to_muon_and_learn() -> None:
             optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize(("muon_lr", "first"), [(0.0, 0.001), (0.5, 0.05)])
+def test_weights_learn_at_the_rate_of_their_group(muon_lr: float, first: float) -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    groups = [WeightGroup([network[0].weight], 0.1, hidden=True), WeightGroup([network[1].bias], 0.5)]
+    optimizers = build_optimizers(network, groups, 0.01, muon_lr, 0.3)
+    parts = [part for optimizer in optimizers for part in optimizer.param_groups]
+    rates = {id(p): (part["lr"], part["weight_decay"]) for part in parts for p in part["params"]}
+    assert len(rates) == sum(len(part["params"]) for part in parts) == 4
+    wanted = [(first, 0.3), (0.01, 0.0), (0.01, 0.3), (0.005, 0.0)]
+    assert [rates[id(p)] for p in network.parameters()] == [pytest.approx(each) for each in wanted]
+
+
+def test_the_schedule_holds_for_every_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = LineObjective()
+    objective.groups = [WeightGroup([objective.module.weight], 0.01)]
+    seen: dict[int, list[float]] = {}
+    step = torch.optim.AdamW.step
+
+    def watched(optimizer: torch.optim.AdamW, closure: Any = None) -> Any:
+        for part in optimizer.param_groups:
+            seen.setdefault(id(part["params"][0]), []).append(part["lr"])
+        return step(optimizer, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    train(objective, replace(SETTINGS, steps=12), tmp_path)
+    slow, fast = (seen[id(weight)] for weight in (objective.module.weight, objective.module.bias))
+    assert fast == pytest.approx([0.1 * cosine_share(step, 12, 5) for step in range(12)])
+    assert slow == pytest.approx([0.01 * rate for rate in fast])
 
 
 def test_schedule_and_average() -> None:

@@ -281,7 +281,7 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
     )
     check_complete(source, report["missing_keys"], report["unexpected_keys"])
     model.to(device)
-    mean, std = _pixel_statistics(source)
+    mean, std = hub_pixel_statistics(source)
     return ClipEncoder(
         model,
         _HuggingFaceTowers(model),
@@ -296,7 +296,7 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
     )
 
 
-def _pixel_statistics(source: str) -> tuple[Sequence[float], Sequence[float]]:
+def hub_pixel_statistics(source: str) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and deviation from the preprocessor's configuration, read as plain data: no processor class is needed."""
     # Transformers 5 writes the second, with the preprocessor inside.
     settings = _settings(source, "preprocessor_config.json")

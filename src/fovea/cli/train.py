@@ -1,4 +1,4 @@
-"""``fovea train``: train one of the embedded models anew."""
+"""``fovea train``: train one of the embedded models anew, or give a CLIP an alpha plane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ NAME = "train"
 def run(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="mini-clip-resnet, mini-clip, mini-sam or mini-itm.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-alpha-clip, or alpha-clip for a CLIP of yours.",
+            show_default=False,
+        ),
     ],
     config: Annotated[
         Path | None,
@@ -28,21 +32,33 @@ def run(
     ] = None,
     start: Annotated[
         Path | None,
+        typer.Option("--from", metavar="DIR", help="Start a new run from this model.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
         typer.Option(
-            "--from", metavar="DIR", help="Start a new run from this model, not at random.", show_default=False
+            "--data",
+            metavar="DIR",
+            help="Pictures with described regions, for mini-alpha-clip and alpha-clip.",
+            show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the settings and train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the settings and the size of the data; train nothing.")
+    ] = False,
 ) -> None:
-    """Train an embedded model. A run that was stopped goes on where its last checkpoint stands."""
+    """Train an embedded model, or give a CLIP an alpha plane.
+
+    A run that was stopped goes on where its last checkpoint stands.
+    """
     from fovea.training.recipes import resolve_training
 
     training = resolve_training(name, config)
     directory = out or Path("runs") / name
     if dry_run:
-        typer.echo(training.describe(directory))
+        typer.echo(training.describe(directory, start, data))
         return
     # Every line of the log carries the time that is left.
     logging.getLogger("fovea").setLevel(logging.INFO)
-    training.run(directory, start)
+    training.run(directory, start, data)
     typer.echo(f"the model is in {directory / 'model'}")

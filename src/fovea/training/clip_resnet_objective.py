@@ -23,6 +23,7 @@ from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig
 from fovea.training.clip_loss import CLASSES, TowerOutput, clip_loss, normalise, unit
 from fovea.training.clip_scenes import NO_LABEL, ClipScenes
 from fovea.training.loop import Batch
+from fovea.training.optimizers import WeightGroup
 from fovea.training.settings import TrainSettings
 from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer, save_tokenizer
 
@@ -82,10 +83,10 @@ class ClipResnetObjective:
         nn.init.constant_(self.module.clip.logit_scale, 2.3)
 
     @property
-    def hidden(self) -> list[Tensor]:
+    def groups(self) -> list[WeightGroup]:
         """The convolutions behind the first one."""
         convolutions = [m for m in self.module.modules() if isinstance(m, nn.Conv2d)]
-        return [m.weight for m in convolutions[1:]]
+        return [WeightGroup([m.weight for m in convolutions[1:]], hidden=True)]
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes, crops and marks."""

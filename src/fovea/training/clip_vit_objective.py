@@ -25,6 +25,7 @@ from fovea.networks.clip_resnet import ClipResnetConfig, hugging_face_text_tower
 from fovea.training.clip_loss import CLASSES, TowerOutput, clip_loss, normalise, unit
 from fovea.training.clip_scenes import NO_LABEL, TEMPLATES, ClipScenes
 from fovea.training.loop import Batch
+from fovea.training.optimizers import WeightGroup
 from fovea.training.settings import TrainSettings
 from fovea.training.vocabulary import build_tokenizer, save_tokenizer
 
@@ -117,10 +118,11 @@ class ClipVitObjective:
         return unit({"names": mean(data.name_tokens, "the {}"), "colours": mean(data.colour_tokens, "the {} object")})
 
     @property
-    def hidden(self) -> list[Tensor]:
+    def groups(self) -> list[WeightGroup]:
         """The matrices of the picture tower's blocks."""
         blocks = self.module.clip.vision_model.encoder
-        return [m.weight for m in blocks.modules() if isinstance(m, nn.Linear)]
+        weights = [m.weight for m in blocks.modules() if isinstance(m, nn.Linear)]
+        return [WeightGroup(weights, hidden=True)]
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes, crops and marks."""

@@ -27,6 +27,7 @@ from fovea.training.clip_loss import CLASSES, normalise
 from fovea.training.clip_scenes import COLOURS, NAMES, NO_LABEL
 from fovea.training.itm_scenes import ItmScenes
 from fovea.training.loop import Batch
+from fovea.training.optimizers import WeightGroup
 from fovea.training.settings import TrainSettings
 from fovea.training.vocabulary import build_matching_tokenizer, build_tokenizer
 
@@ -232,12 +233,12 @@ class ItmObjective:
         self.module = _Matcher(albef, self.teacher.config.embed_dim)
 
     @property
-    def hidden(self) -> list[Tensor]:
+    def groups(self) -> list[WeightGroup]:
         """The matrices of the transformer blocks that are trained."""
         albef = self.module.albef
         parts = (albef.visual_encoder.blocks, albef.text_encoder.encoder)
         linear = (m.weight for part in parts for m in part.modules() if isinstance(m, nn.Linear))
-        return [weight for weight in linear if weight.requires_grad]
+        return [WeightGroup([weight for weight in linear if weight.requires_grad], hidden=True)]
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes with statements."""

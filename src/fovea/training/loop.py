@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fovea.errors import FoveaError
 from fovea.files import write_atomically
-from fovea.training.optimizers import average, build_optimizers, cosine_share
+from fovea.training.optimizers import WeightGroup, average, build_optimizers, cosine_share
 from fovea.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class Objective(Protocol):
         ...
 
     @property
-    def hidden(self) -> Sequence[Tensor]:
-        """Weights of hidden layers, which Muon trains where the settings ask for it."""
+    def groups(self) -> Sequence[WeightGroup]:
+        """Weights that do not learn as AdamW trains all others."""
         ...
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
@@ -120,13 +120,13 @@ class _Run:
         # Convolutions on processors are faster with channels last, and nothing else minds.
         self.bare: nn.Module = objective.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bare.to(self.accelerator.device)
-        optimizers = build_optimizers(self.bare, objective.hidden, settings.lr, settings.muon_lr)
+        optimizers = build_optimizers(self.bare, objective.groups, settings.lr, settings.muon_lr, settings.weight_decay)
         self.average = {
             key: value.detach().clone().float() if value.is_floating_point() else value.clone()
             for key, value in self.bare.state_dict().items()
         }
         self.step, self.seconds = 0, 0.0
-        self.peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
+        self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
         self._resume(optimizers)
         self.module, *self.optimizers = self.accelerator.prepare(self.bare, *optimizers)
 
@@ -212,8 +212,8 @@ class _Run:
             FoveaError: the loss is not finite, and a step would ruin the weights.
         """
         share = cosine_share(self.step, self.settings.steps, self.settings.warmup)
-        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
-            for group in optimizer.param_groups:
+        for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * share
         moved = {key: torch.as_tensor(value).to(self.accelerator.device) for key, value in batch.items()}
         loss, parts = self.objective.loss(self.module, moved)

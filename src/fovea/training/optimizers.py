@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +32,19 @@ class Muon(Optimizer):
     ``torch.optim.Muon`` refuses convolutions, and works in bfloat16, which is slow on most processors.
 
     Args:
-        params: weights of convolutions and linear layers.
+        params: weights of convolutions and linear layers, or groups of them.
         lr: step size; updates have singular values of 1.
         momentum: of Nesterov's kind.
         weight_decay: decoupled.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.05) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.05,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -58,27 +66,49 @@ class Muon(Optimizer):
                 weight.add_(matrix.view_as(weight), alpha=-group["lr"] * stretch)
 
 
+@dataclass(frozen=True, eq=False)
+class WeightGroup:
+    """Weights that learn alike.
+
+    Attributes:
+        weights: of the module that is trained.
+        factor: of the peak learning rate, AdamW's or Muon's.
+        hidden: whether they are weights of hidden layers, which Muon trains where the settings ask for it.
+    """
+
+    weights: Sequence[Tensor]
+    factor: float = 1.0
+    hidden: bool = False
+
+
 def build_optimizers(
-    module: nn.Module, hidden: Sequence[Tensor], lr: float, muon_lr: float = 0.0, weight_decay: float = 0.05
+    module: nn.Module, groups: Sequence[WeightGroup], lr: float, muon_lr: float = 0.0, weight_decay: float = 0.05
 ) -> list[Optimizer]:
     """The optimisers of a training, at their peak learning rates.
 
     Args:
         module: what is trained.
-        hidden: its weights that suit Muon.
+        groups: weights that need more said of them; all others are AdamW's, with a factor of 1.
         lr: peak learning rate of AdamW.
         muon_lr: peak learning rate of Muon; 0 leaves everything to AdamW.
         weight_decay: for matrices and convolutions; vectors and scalars are never decayed.
     """
-    taken = {id(weight) for weight in hidden} if muon_lr else set()
+    hidden = [group for group in groups if group.hidden and muon_lr]
+    taken = {id(weight) for group in hidden for weight in group.weights}
+    factors = {id(weight): group.factor for group in groups for weight in group.weights}
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in taken]
-    groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizers: list[Optimizer] = [AdamW([group for group in groups if group["params"]], lr=lr, betas=(0.9, 0.98))]
+    parts = []
+    for factor in dict.fromkeys(factors.get(id(p), 1.0) for p in rest):
+        alike = [p for p in rest if factors.get(id(p), 1.0) == factor]
+        matrices, vectors = [p for p in alike if p.ndim >= 2], [p for p in alike if p.ndim < 2]
+        parts += [
+            {"params": matrices, "weight_decay": weight_decay, "lr": lr * factor},
+            {"params": vectors, "weight_decay": 0.0, "lr": lr * factor},
+        ]
+    optimizers: list[Optimizer] = [AdamW([part for part in parts if part["params"]], lr=lr, betas=(0.9, 0.98))]
     if taken:
-        optimizers.append(Muon(hidden, lr=muon_lr, weight_decay=weight_decay))
+        stated = [{"params": list(group.weights), "lr": muon_lr * group.factor} for group in hidden]
+        optimizers.append(Muon(stated, lr=muon_lr, weight_decay=weight_decay))
     return optimizers
 
 

@@ -13,6 +13,7 @@ from transformers import SamConfig, SamModel
 
 from fovea.backbones.sam import SAM_MEAN, SAM_STD
 from fovea.training.loop import Batch
+from fovea.training.optimizers import WeightGroup
 from fovea.training.sam_scenes import NOWHERE, SamScenes
 from fovea.training.settings import TrainSettings
 
@@ -116,11 +117,11 @@ class SamObjective:
         self.module = _Prompted(sam)
 
     @property
-    def hidden(self) -> list[Tensor]:
+    def groups(self) -> list[WeightGroup]:
         """The linear layers of the encoder's and the decoder's transformers."""
         layers = (self.module.sam.vision_encoder.layers, self.module.sam.mask_decoder.transformer.layers)
         linear = (inner for each in layers for inner in each.modules() if isinstance(inner, nn.Linear))
-        return [layer.weight for layer in linear]
+        return [WeightGroup([layer.weight for layer in linear], hidden=True)]
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes with prompts."""

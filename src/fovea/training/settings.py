@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class TrainSettings:
         batch_size: pictures per step and process.
         lr: peak learning rate of AdamW.
         muon_lr: peak learning rate of Muon for hidden layers; 0 leaves them to AdamW.
+        weight_decay: of matrices and convolutions.
         warmup: steps of linear warm-up.
         seed: of weights and data.
         average_decay: of the running average of the weights, which is what is shipped.
@@ -26,9 +28,44 @@ class TrainSettings:
     batch_size: int
     lr: float
     muon_lr: float = 0.0
+    weight_decay: float = 0.05
     warmup: int = 100
     seed: int = 0
     average_decay: float = 0.998
     checkpoint_minutes: float = 3.0
     log_every: int = 10
     workers: int = 1
+
+
+@dataclass(frozen=True)
+class AlphaSettings(TrainSettings):
+    """How a CLIP learns its alpha plane; the defaults are the paper's (specs/alphaclip.md, 3).
+
+    Attributes:
+        rest_factor: learning rates of the picture tower, as a factor of those that ``lr`` and ``muon_lr`` state; the
+            convolution of the alpha plane has ``lr`` itself.
+        whole_share: how often a picture is meant as a whole, 0..1.
+        smoothing: of the labels, 0..1; the released program smooths with 0.1, the paper does not.
+        lora_rank: of adapters that are trained in place of the tower's weights; 0 trains the weights.
+        fit: how pictures become square: ``pad`` with black, or ``squash``.
+        keep: weight of the cosine distance between what the tower says of whole pictures and what it said of them
+            before the training. It is asked only of the samples that ``whole_share`` yields.
+    """
+
+    weight_decay: float = 0.02
+    warmup: int = 200
+    rest_factor: float = 0.01
+    whole_share: float = 0.1
+    smoothing: float = 0.1
+    lora_rank: int = 0
+    fit: Literal["pad", "squash"] = "pad"
+    keep: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("whole_share", "smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies outside of 0..1")
+        if self.fit not in ("pad", "squash"):
+            raise ValueError('fit is neither "pad" nor "squash"')
+        if not isinstance(self.lora_rank, int) or min(self.lora_rank, self.keep, self.rest_factor) < 0:
+            raise ValueError("lora_rank, keep or rest_factor is below 0, or the rank is no whole number")
