@@ -12,6 +12,7 @@ from fovea.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from fovea.backbones.alpha_clip import AlphaEncoder
     from fovea.backbones.captioner import Captioner
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.matching import MatchingModel
@@ -52,6 +53,25 @@ class Models:
         return tuple(
             self._once(source, lambda source=source: load_clip(source, self.device, self.dtype))  # type: ignore[misc]
             for source in self.sources.clips
+        )
+
+    @property
+    def alphas(self) -> tuple[AlphaEncoder, ...]:
+        """The CLIPs with an alpha plane, whose scores are summed.
+
+        Raises:
+            CheckpointError: none is named, or one cannot be loaded.
+        """
+        from fovea.backbones.alpha_clip import load_alpha_clip
+
+        if not self.sources.alphas:
+            raise CheckpointError(
+                f"the models {self.name!r} hold no CLIP with an alpha plane",
+                "name one with --models: a directory that fovea convert or fovea train has written",
+            )
+        return tuple(
+            self._once(("alpha", source), lambda source=source: load_alpha_clip(source, self.device, self.dtype))  # type: ignore[misc]
+            for source in self.sources.alphas
         )
 
     @property

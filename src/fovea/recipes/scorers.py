@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fovea.backbones.sources import Role
+from fovea.backbones.sources import ModelSources, Role
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.parsers import resolve_parser
+from fovea.marks.styles import MarkOptions
 from fovea.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
 
 def models_of(recipe: Recipe) -> tuple[Role, ...]:
     """What kinds of models a recipe's scorer needs."""
-    if recipe.scorer == "heat":
-        return ("matcher",)
-    return ("clip", "captioner") if recipe.scorer == "tas" else ("clip",)
+    needed: dict[str, tuple[Role, ...]] = {
+        "heat": ("matcher",),
+        "alpha-clip": ("alpha",),
+        "tas": ("clip", "captioner"),
+    }
+    return needed.get(recipe.scorer, ("clip",))
+
+
+def summed_logits(recipe: Recipe, sources: ModelSources, aggregate: str) -> int:
+    """How many looks at a region a logit of a recipe's scorer sums: visual prompts or views, times models."""
+    if recipe.scorer == "alpha-clip":
+        return len(recipe.settings["views"]) * len(sources.alphas)
+    return (len(recipe.styles) if aggregate == "sum" else 1) * len(sources.clips)
 
 
 @dataclass(frozen=True)
@@ -30,11 +41,13 @@ class Marking:
     """What marks are made with, where the scorer draws any.
 
     Attributes:
+        options: how they look.
         rendering: how they are drawn.
         bank: expressions to subtract, or None.
         aggregate: how the scores of several visual prompts become one.
     """
 
+    options: MarkOptions
     rendering: Rendering
     bank: Bank | None
     aggregate: Aggregate
@@ -58,6 +71,10 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.marked_clip import MarkedClip
 
         return MarkedClip(models.clips, recipe.styles, template, marking.rendering, marking.bank, marking.aggregate)
+    if recipe.scorer == "alpha-clip":
+        from fovea.scorers.alpha_clip import AlphaClip
+
+        return AlphaClip(models.alphas, recipe.settings["views"], template, marking.options)
     if recipe.scorer == "gl-clip":
         from fovea.scorers.gl_clip import GlobalLocal
         from fovea.scorers.masked_features import MaskedClip, SentenceAndPhrase
