@@ -60,9 +60,7 @@ def test_features_states_and_logits_of_a_whole_file(whole: CLIPModel) -> None:
         np.concatenate([IO["images"][IO["image_index"]], IO["alpha_norm"][IO["alpha_index"]]], axis=1)
     )
     with torch.inference_mode():
-        output = whole(
-            input_ids=torch.from_numpy(IO["input_ids"]), pixel_values=pixels, output_hidden_states=True
-        )
+        output = whole(input_ids=torch.from_numpy(IO["input_ids"]), pixel_values=pixels, output_hidden_states=True)
         vision = whole.vision_model(pixels, output_hidden_states=True)
     rows = len(IO["hidden_states"])
     np.testing.assert_allclose(vision.hidden_states[0][:rows], IO["embeddings"], **CLOSE)

@@ -37,4 +37,4 @@ def run(
     made = convert_checkpoint(checkpoint, directory, base, allow_pickle=pickle)
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"wrote {directory}: {made.kind}; use it with --models {directory} (role: {made.role})")
+    typer.echo(f"wrote {directory}: {made.kind}; use it with --models {directory}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -123,26 +122,33 @@ def _from_box(box: Any, size: Size) -> np.ndarray:
 
 
 def _radius(source: Mapping[str, Any], size: Size, usual: float) -> float:
-    radius = source.get("radius", max(1.0, usual * min(size)))
-    if not isinstance(radius, Real) or not 0 < radius <= max(size):
-        raise RegionError(f"{radius!r} is no radius", "give pixels, more than 0 and not more than the picture has")
-    return float(radius)
+    radius = float(source.get("radius", max(1.0, usual * min(size))))
+    if not 0 < radius <= max(size):
+        raise RegionError(f"{radius:g} is no radius", "give pixels, more than 0 and not more than the picture has")
+    return radius
 
 
 def _from_strokes(strokes: Any, size: Size, radius: float) -> np.ndarray:
     """Lines through points, with round ends; a stroke of one point is a disc."""
     drawn = Image.new("L", size)
     draw = ImageDraw.Draw(drawn)
+    discs = np.zeros(size[::-1], bool)
     for stroke in strokes:
         points = np.asarray(stroke, np.float64)
         if points.ndim != 2 or points.shape[1] != 2 or not len(points) or not np.isfinite(points).all():
             raise ValueError("a stroke is no list of points")
         if (points < 0).any() or (points > np.array(size)).any():
             raise RegionError(f"a point lies outside of the picture of {size[0]} x {size[1]} pixels")
-        # Pixels of Pillow have their centres at whole numbers, ours half a pixel further.
-        points -= 0.5
         if len(points) > 1:
-            draw.line(points.ravel().tolist(), 255, round(2 * radius))
+            # Pixels of Pillow have their centres at whole numbers, ours half a pixel further.
+            draw.line((points - 0.5).ravel().tolist(), 255, round(2 * radius))
         for x, y in points.tolist():
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), 255)
-    return (np.asarray(drawn) > 0).astype(np.float32)
+            _add_disc(discs, x, y, radius)
+    return ((np.asarray(drawn) > 0) | discs).astype(np.float32)
+
+
+def _add_disc(covered: np.ndarray, x: float, y: float, radius: float) -> None:
+    top, left = (max(0, int(centre - radius)) for centre in (y, x))
+    part = covered[top : int(y + radius) + 1, left : int(x + radius) + 1]
+    down, across = (np.arange(count) + 0.5 + start for count, start in zip(part.shape, (top, left), strict=True))
+    part |= np.hypot((down - y)[:, None], across - x) <= radius
