@@ -91,7 +91,10 @@ class AlphaClip:
         canvas = canvas_of(encoder, picture, self.options, cache)
 
         def embed(some: Regions) -> np.ndarray:
-            return encoder.encode_regions(*_view(canvas, some, view))
+            # All views and all models of one input size share the alpha maps.
+            key = ("alpha-maps", picture.key, canvas.size, some.key)
+            alphas = cache.get_or_compute(key, lambda: _alphas(canvas, some))
+            return encoder.encode_regions(_pictures(canvas, some, view, alphas), alphas)
 
         return embed_regions(
             regions, ("alpha", encoder.key, view, self.options, picture.key), True, embed, cache, _AT_ONCE
@@ -103,7 +106,8 @@ class AlphaClip:
         canvas = Canvas(picture, (side, side), self.options)
         shown = []
         for view in self.views:
-            pictures, alphas = _view(canvas, regions, view)
+            alphas = _alphas(canvas, regions) if len(regions) else np.zeros((0, side, side), np.float32)
+            pictures = _pictures(canvas, regions, view, alphas)
             tinted = [
                 blend(_TINT, seen, alpha[None] / 2)[0]
                 for seen, alpha in zip(_each(pictures, alphas), alphas, strict=True)
@@ -119,7 +123,9 @@ class AlphaClip:
         traces = []
         for text, column in zip(texts, scores.T, strict=True):
             best = np.argsort(-column, kind="stable")[:_SHOWN]
-            attention = encoder.attention(*_view(canvas, regions.select(best), self.views[0]))
+            shown = regions.select(best)
+            alphas = _alphas(canvas, shown)
+            attention = encoder.attention(_pictures(canvas, shown, self.views[0], alphas), alphas)
             steps = [
                 step for region, heads in zip(best, attention, strict=True) for step in _steps(picture, region, heads)
             ]
@@ -133,14 +139,18 @@ class AlphaClip:
         return (*ignored, *unknown_words_note(self.encoders, fill(self.template, text)))
 
 
-def _view(canvas: Canvas, regions: Regions, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """What the model sees of R regions: pictures ``(R or 1, S, S, 3)`` uint8, and alpha ``(R, S, S)`` float32."""
-    masked = regions.masks is not None
-    alphas = canvas.mask_shapes(regions) if masked else canvas.box_shapes(regions)
+def _alphas(canvas: Canvas, regions: Regions) -> np.ndarray:
+    """Alpha maps ``(R, S, S)`` float32 in 0..1 of the masks of R regions, or of their boxes."""
+    return canvas.box_shapes(regions) if regions.masks is None else canvas.mask_shapes(regions)
+
+
+def _pictures(canvas: Canvas, regions: Regions, view: View, alphas: np.ndarray) -> np.ndarray:
+    """What stands beside the alpha maps: ``(R, S, S, 3)`` uint8, or ``(1, S, S, 3)`` for all of them."""
     if view == "whole":
-        return canvas.base[None], alphas
-    style = parse_style("blur-outside-mask" if masked else "blur-outside-box")
-    return canvas.draw(regions, style, alphas if masked else None), alphas
+        return canvas.base[None]
+    if regions.masks is None:
+        return canvas.draw(regions, parse_style("blur-outside-box"))
+    return canvas.draw(regions, parse_style("blur-outside-mask"), alphas)
 
 
 def _each(pictures: np.ndarray, alphas: np.ndarray) -> np.ndarray:
