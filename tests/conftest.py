@@ -14,6 +14,8 @@ from torch import nn
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
+    CLIPConfig,
+    CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
     LlavaConfig,
@@ -24,8 +26,10 @@ from transformers import (
 
 from fovea.backbones.sam import load_sam
 from fovea.networks.albef import Albef, AlbefConfig
+from fovea.networks.alpha_clip import add_alpha
+from fovea.networks.alpha_clip_weights import save_alpha_clip
 from fovea.networks.sam import Sam
-from fovea.training.vocabulary import build_tokenizer
+from fovea.training.vocabulary import CONTEXT_LENGTH, build_tokenizer
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -149,6 +153,22 @@ def tiny_llava_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Random weights are so small that pictures hardly matter.
     _spread(LlavaForConditionalGeneration(config)).save_pretrained(path)
     tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def alpha_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP with an alpha plane, 32 px in patches of 8, that knows the scenes' words. Not to be written to."""
+    tokenizer = build_tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = sizes | {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT_LENGTH, "pad_token_id": 0}
+    text |= {"eos_token_id": len(tokenizer) - 1, "bos_token_id": len(tokenizer) - 2}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text, vision_config=sizes | {"image_size": 32, "patch_size": 8}, projection_dim=16)
+    model = CLIPModel(config)
+    nn.init.normal_(add_alpha(model).alpha.weight, std=0.05)
+    path = tmp_path_factory.mktemp("tiny-alpha")
+    save_alpha_clip(model, path, tokenizer)
     return path
 
 

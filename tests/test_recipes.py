@@ -30,8 +30,9 @@ def directory(
     tiny_sam_directory: Path,
     tiny_captioner_directory: Path,
     albef_directory: Path,
+    alpha_directory: Path,
 ) -> Path:
-    """Random weights in the layout of real checkpoints: ``clip/``, ``sam/``, ``captioner/`` and ``matcher/``."""
+    """Random weights in the layout of real checkpoints, in folders for every kind."""
     path = tmp_path_factory.mktemp("models")
     tokenizer = build_tokenizer()
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -44,6 +45,7 @@ def directory(
     shutil.copytree(tiny_sam_directory, path / "sam")
     shutil.copytree(tiny_captioner_directory, path / "captioner")
     shutil.copytree(albef_directory, path / "matcher")
+    shutil.copytree(alpha_directory, path / "alpha")
     return path
 
 
@@ -107,7 +109,7 @@ def test_parity_and_direct_see_nearly_the_same(directory: Path) -> None:
 def test_every_row_of_the_paper_states_its_numbers() -> None:
     for recipe in RECIPES.values():
         # Single visual prompts and ablations stand in tables of their own.
-        if not recipe.scorer.startswith(("heat", "gl-clip")) and recipe.name != "crop":
+        if not recipe.scorer.startswith(("heat", "gl-clip")) and recipe.name not in ("crop", "alpha-clip-whole"):
             assert sum(not split.startswith("phrasecut") for split, _ in recipe.reported) == 8
     # Its two weights share a row.
     assert len(RECIPES["gl-clip"].reported) == 7
@@ -116,6 +118,7 @@ def test_every_row_of_the_paper_states_its_numbers() -> None:
     assert RECIPES["ref-diff"].reported["phrasecut-test oIoU", "masks"] == 29.4
     assert RECIPES["iterprime"].reported["refcoco-testA mIoU", "masks"] == 46.5
     assert RECIPES["gvlp"].reported["refcocog-test mIoU", "masks"] == 41.3
+    assert RECIPES["alpha-clip"].reported["refcocog-test", "detections"] == 62.0
     assert RECIPES["fgvp-rs"].reported["refcoco-val", "detections"] == 59.6
     assert RECIPES["reclip"].reported["refcocog-test", "detections"] == 59.0
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fovea.errors import DataError
@@ -55,6 +58,33 @@ def _replace(place: Path, payload: bytes) -> None:
         beside.replace(place)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def directory_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new directory beside its place, which is moved there when all is in it; after an error nothing is left.
+
+    Args:
+        path: where it goes: there is nothing, or an empty directory.
+
+    Raises:
+        DataError: something is there already, or it cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise DataError(f"{str(path)!r} is there already", "name a new directory")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{secrets.token_hex(8)}.part")
+        beside.mkdir()
+        try:
+            yield beside
+            # An empty directory gives way.
+            beside.replace(target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be written ({error.strerror})", "choose another place") from error
 
 
 def content_hash(*paths: Path) -> str:

@@ -66,6 +66,7 @@ class Grounder:
         finder: finds the regions that a question is about.
         cache: of features; several grounders may share one. A new one by default.
         relations: reads places, sizes and neighbours out of expressions; by default nothing does.
+        labels_need_masks: whether boxes get masks before they are named; by default where the scorer needs masks.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Grounder:
         finder: RegionFinder,
         cache: FeatureCache | None = None,
         relations: Relations | None = None,
+        labels_need_masks: bool | None = None,
     ) -> None:
         self.recipe = recipe
         self.models = models
@@ -83,6 +85,7 @@ class Grounder:
         self.finder = finder
         self.cache = FeatureCache() if cache is None else cache
         self.relations = relations
+        self.labels_need_masks = scorer.needs_masks if labels_need_masks is None else labels_need_masks
 
     def ground(
         self,
@@ -190,7 +193,7 @@ class Grounder:
         names = list(dict.fromkeys(_texts(labels)))
         opened = open_picture(picture)
         pointed = Pointed(boxes, masks, points, regions)
-        proposals = self.finder.find(opened, pointed, self.scorer.needs_masks, self.cache)
+        proposals = self.finder.find(opened, pointed, self.labels_need_masks, self.cache)
         matrix = self.scorer.score(opened, proposals, [with_article(name) for name in names], self.cache)
         named = ScoreMatrix(matrix.values, proposals, tuple(names))
         return read_rows(named, self.provenance(proposals), top=top)

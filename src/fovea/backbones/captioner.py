@@ -75,6 +75,14 @@ class AlphaCaptioner(Captioner, Protocol):
         """
         ...
 
+    def take_tower(self, source: nn.Module) -> None:
+        """Look through the picture tower of a CLIP with an alpha plane from now on.
+
+        Raises:
+            CheckpointError: it has no such plane, or is not the captioner's own CLIP.
+        """
+        ...
+
 
 class _Captioner:
     """What captioners of transformers share: decoded greedily, some pictures at a time.

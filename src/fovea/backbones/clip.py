@@ -19,10 +19,8 @@ from fovea.backbones.sources import check_complete, load_key, not_loaded
 from fovea.backbones.vit_tokens import VitTokens
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.networks.clip_resnet import ClipResnet
-
-#: Mean and deviation of CLIP's pixels on the scale 0..1, where a model states none of its own.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+from fovea.networks.pixels import CLIP_MEAN as CLIP_MEAN
+from fovea.networks.pixels import CLIP_STD as CLIP_STD
 
 # Pictures and texts in one forward pass: enough to keep a machine busy, little enough for its memory.
 _CHUNK = 32
@@ -273,27 +271,35 @@ def _load_hugging_face(source: str, device: str, dtype: torch.dtype) -> ClipEnco
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     config = AutoConfig.from_pretrained(source)
-    vision = getattr(config, "vision_config", None)
-    if vision is None or not hasattr(config, "text_config"):
+    if not hasattr(config, "vision_config") or not hasattr(config, "text_config"):
         raise CheckpointError(f"{source} is a {config.model_type} model, not a CLIP", "name a CLIP, SigLIP or MetaCLIP")
     model, report = AutoModel.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
     )
     check_complete(source, report["missing_keys"], report["unexpected_keys"])
     model.to(device)
+    return ClipEncoder(model, tokenizer=AutoTokenizer.from_pretrained(source), **hugging_face_settings(source, model))
+
+
+def hugging_face_settings(source: str, model: Any) -> dict[str, Any]:
+    """What a :class:`ClipEncoder` is told of a model of transformers: its towers, and what goes with them.
+
+    Args:
+        source: the directory or hub name that it was loaded from.
+        model: a dual encoder.
+    """
+    config = model.config
     mean, std = hub_pixel_statistics(source)
-    return ClipEncoder(
-        model,
-        _HuggingFaceTowers(model),
-        AutoTokenizer.from_pretrained(source),
-        name=Path(source).name if Path(source).is_dir() else source,
-        image_size=int(vision.image_size),
-        logit_scale=float(model.logit_scale.detach().float().exp()),
-        mean=mean,
-        std=std,
-        context_length=getattr(config.text_config, "max_position_embeddings", 10_000),
-        pads_texts=config.model_type.startswith("siglip"),
-    )
+    return {
+        "towers": _HuggingFaceTowers(model),
+        "name": Path(source).name if Path(source).is_dir() else source,
+        "image_size": int(config.vision_config.image_size),
+        "logit_scale": float(model.logit_scale.detach().float().exp()),
+        "mean": mean,
+        "std": std,
+        "context_length": getattr(config.text_config, "max_position_embeddings", 10_000),
+        "pads_texts": config.model_type.startswith("siglip"),
+    }
 
 
 def hub_pixel_statistics(source: str) -> tuple[Sequence[float], Sequence[float]]:

@@ -21,8 +21,8 @@ from fovea.errors import CheckpointError
 from fovea.networks.clip_resnet import ClipResnet, ClipResnetConfig, config_from_state
 
 _OWN, _OPEN_CLIP = "config.json", "open_clip_config.json"
-# The tokenizer that all released models of the family share.
-_RELEASED_TOKENIZER = "openai/clip-vit-base-patch32"
+#: The tokenizer that all released models of CLIP share.
+RELEASED_TOKENIZER = "openai/clip-vit-base-patch32"
 # A picture tower has this weight only where it is a modified ResNet.
 _MARK = "visual.attnpool.positional_embedding"
 # Numbers and masks that some files keep among the weights.
@@ -183,7 +183,7 @@ def load_tokenizer(files: ResnetFiles) -> Any:
 
     try:
         # Not by the class: without the hub it makes up a tokenizer of two words.
-        return AutoTokenizer.from_pretrained(_RELEASED_TOKENIZER)
+        return AutoTokenizer.from_pretrained(RELEASED_TOKENIZER)
     except OSError as error:
         raise CheckpointError(
             f"{files.directory} holds no tokenizer and the released one is not on this machine",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -20,6 +19,7 @@ from fovea.networks.albef_weights import (
     needed_blip_weights,
     needed_weights,
 )
+from fovea.networks.checkpoint_files import read_checkpoint
 
 #: Whose word pieces the released models read.
 BERT = "bert-base-uncased"
@@ -50,7 +50,7 @@ def load_matching(
     """
     try:
         network, is_blip = _load_network(source, image_size, allow_pickle)
-        tokenizer = _load_tokenizer(source)
+        tokenizer = load_word_pieces(source)
         # A tokenizer's file may ask for either.
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -66,7 +66,9 @@ def load_matching(
 def _load_network(source: str, image_size: tuple[int, int] | None, allow_pickle: bool) -> tuple[Albef, bool]:
     """The network, and whether it is a BLIP."""
     if Path(source).is_file():
-        state = needed_weights(_read_file(Path(source), allow_pickle))
+        state = needed_weights(
+            read_checkpoint(Path(source), allow_pickle=allow_pickle, hint="convert it: fovea convert FILE DIR --pickle")
+        )
         config, is_blip = config_from_state(state), False
     else:
         settings, state = read_model(source)
@@ -79,23 +81,7 @@ def _load_network(source: str, image_size: tuple[int, int] | None, allow_pickle:
     return build_albef(config, state, image_size), is_blip
 
 
-def _read_file(path: Path, allow_pickle: bool) -> dict[str, Any]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
-    if not allow_pickle:
-        raise CheckpointError(
-            f"{path.name} is no safetensors file, and pickles are only read on request",
-            "convert it, or allow pickles if you trust where it came from",
-        )
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path.name} holds no state dict", "give the weights of an ALBEF")
-    return content
-
-
-def _load_tokenizer(source: str) -> Tokenizer:
+def load_word_pieces(source: str) -> Tokenizer:
     """The word pieces of a directory, beside a file, or on the hub."""
     path = Path(source)
     folder = path.parent if path.is_file() else path

@@ -12,6 +12,7 @@ from fovea.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from fovea.backbones.alpha_clip import AlphaEncoder
     from fovea.backbones.captioner import AlphaCaptioner
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.diffusion import StableDiffusion
@@ -56,6 +57,25 @@ class Models:
         )
 
     @property
+    def alphas(self) -> tuple[AlphaEncoder, ...]:
+        """The CLIPs with an alpha plane, whose scores are summed.
+
+        Raises:
+            CheckpointError: none is named, or one cannot be loaded.
+        """
+        from fovea.backbones.alpha_clip import load_alpha_clip
+
+        if not self.sources.alphas:
+            raise CheckpointError(
+                f"the models {self.name!r} hold no CLIP with an alpha plane",
+                "name one with --models: a directory that fovea convert or fovea train has written",
+            )
+        return tuple(
+            self._once(("alpha", source), lambda source=source: load_alpha_clip(source, self.device, self.dtype))  # type: ignore[misc]
+            for source in self.sources.alphas
+        )
+
+    @property
     def segmenter(self) -> SamSegmenter:
         """The segmenter."""
         from fovea.backbones.sam import load_sam
@@ -88,11 +108,27 @@ class Models:
 
     @property
     def captioner(self) -> AlphaCaptioner:
-        """What writes captions."""
+        """What writes captions.
+
+        A CLIP with an alpha plane that is named beside it takes the place of its picture tower, so that it can describe
+        regions.
+
+        Raises:
+            CheckpointError: it cannot be loaded, or that CLIP is another one than its own.
+        """
         from fovea.backbones.captioner import load_captioner
 
         source = self.sources.captioner
-        return self._once(("captioner", source), lambda: load_captioner(source, self.device, self.dtype))
+        # The embedded ones come without being named.
+        eyes = () if self.sources.embedded else self.sources.alphas[:1]
+
+        def load() -> AlphaCaptioner:
+            captioner = load_captioner(source, self.device, self.dtype)
+            if eyes:
+                captioner.take_tower(self.alphas[0].model)
+            return captioner
+
+        return self._once(("captioner", source, eyes), load)
 
     @property
     def diffusion(self) -> StableDiffusion:

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import logging
+import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ MINIS = Path(__file__).parents[1] / "minis"
 
 
 #: The kinds of models.
-Role = Literal["clip", "sam", "matcher", "captioner", "mask2former", "diffusion"]
+Role = Literal["clip", "alpha", "sam", "matcher", "captioner", "mask2former", "diffusion"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ModelSources:
         mask2former: what proposes masks where SAM's grid is not to.
         diffusion: a Stable Diffusion, for recipes that ask where it would draw a thing.
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
+        alphas: CLIPs with an alpha plane, whose scores are summed; empty for none.
     """
 
     name: str
@@ -49,11 +51,14 @@ class ModelSources:
     mask2former: str = "facebook/mask2former-swin-large-coco-panoptic"
     diffusion: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     matcher: str = ""
+    alphas: tuple[str, ...] = ()
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The sources of one kind; empty where there is none."""
-        found = self.clips if role == "clip" else (getattr(self, role),)
-        return tuple(source for source in found if source)
+        if role in ("clip", "alpha"):
+            return self.clips if role == "clip" else self.alphas
+        source: str = getattr(self, role)
+        return (source,) if source else ()
 
 
 def _mini(name: str) -> str:
@@ -81,6 +86,7 @@ PRESETS: dict[str, ModelSources] = {
 # Folders that a directory of several models may have, each with what stands in it.
 _FOLDERS = {
     "clip": "CLIP",
+    "alpha": "CLIP with an alpha plane",
     "sam": "segmenter",
     "matcher": "matching model",
     "captioner": "captioner",
@@ -89,7 +95,7 @@ _FOLDERS = {
 }
 
 # Of these there is one at most; CLIPs are summed.
-_SINGLE = tuple(role for role in _FOLDERS if role != "clip")
+_SINGLE = tuple(role for role in _FOLDERS if role not in ("clip", "alpha"))
 
 # From the type that a configuration states to the folder of its kind; all others are CLIPs.
 _KINDS = {
@@ -122,9 +128,9 @@ def resolve_models(models: str) -> ModelSources:
 
     Args:
         models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
-            models are summed, a SAM replaces the preset's, and so do an ALBEF or BLIP, a captioner and a diffusion
-            model. A directory may hold ``clip/``, ``sam/``, ``matcher/``, ``captioner/`` and ``diffusion/``. What is
-            not named comes from ``photo-small``.
+            models are summed, and so are CLIPs with an alpha plane, a SAM replaces the preset's, and so do an ALBEF or
+            BLIP, a captioner and a diffusion model. A directory may hold ``clip/``, ``alpha/``, ``sam/``, ``matcher/``,
+            ``captioner/`` and ``diffusion/``. What is not named comes from ``photo-small``.
 
     Raises:
         CheckpointError: nothing is named, or two models of a kind other than CLIP.
@@ -151,7 +157,7 @@ def resolve_models(models: str) -> ModelSources:
     # What was not named is said, so that no result passes for one of other models.
     usual = [source for role in ("clip", "sam") if not named[role] for source in base.of(role)]
     name = ", ".join([models, *usual])
-    return replace(base, name=name, clips=tuple(named["clip"]) or base.clips, **single)
+    return replace(base, name=name, clips=tuple(named["clip"]) or base.clips, alphas=tuple(named["alpha"]), **single)
 
 
 def _role(item: str) -> str:
@@ -159,15 +165,20 @@ def _role(item: str) -> str:
     path, name = Path(item), item.rsplit("/", 1)[-1].lower()
     if path.is_file():
         if path.suffix != ".safetensors":
-            raise CheckpointError(f"{item} is no safetensors file, and pickles are not read here", "convert it")
+            raise CheckpointError(
+                f"{item} is no safetensors file, and pickles are not read here",
+                "convert it: fovea convert FILE DIR --pickle",
+            )
         return "matcher" if _is_albef(path) else "clip"
     if (path / _INDEX).is_file():
         return "diffusion"
     try:
-        kind = json.loads((path / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+        settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        kind, alpha = settings["model_type"], settings.get("alpha") is True
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         kind = next((kind for start, kind in _NAMES.items() if name.startswith(start)), "clip")
-    return _KINDS.get(kind, "clip")
+        alpha = kind == "clip" and re.search("alpha.?clip", name) is not None
+    return "alpha" if alpha else _KINDS.get(kind, "clip")
 
 
 def _is_albef(weights: Path) -> bool:

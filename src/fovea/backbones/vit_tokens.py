@@ -44,11 +44,11 @@ class _Block:
         return self.finish(states, mixed.transpose(1, 2).flatten(2))
 
     def shares(self, states: Tensor) -> Tensor:
-        """``(B, L, L)``: who attends to whom, the mean over heads."""
+        """``(B, heads, L, L)``: who attends to whom."""
         normed = self.layer.layer_norm1(states)
         queries, keys = self.split(self.attention.q_proj(normed)), self.split(self.attention.k_proj(normed))
         logits = (queries @ keys.transpose(-1, -2)).float() * queries.shape[-1] ** -0.5
-        return logits.softmax(-1).mean(1)
+        return logits.softmax(-1)
 
     def step_inside(self, tokens: Tensor, places: Tensor, inside: Tensor) -> Tensor:
         """Tokens of regions ``(R, C)``, which see places ``(P, C)`` where ``inside`` ``(R, P)`` says so."""
@@ -86,7 +86,7 @@ class VitTokens:
         self.grid = round(self._embeddings.num_patches**0.5)
 
     def _start(self, pixels: Tensor) -> Tensor:
-        """``(1, 1 + P, C)``: class token and places, before the first block."""
+        """``(B, 1 + P, C)``: class token and places, before the first block."""
         states: Tensor = self._first_norm(self._embeddings(pixels))
         return states
 
@@ -94,6 +94,21 @@ class VitTokens:
         """``(R, C)`` to ``(R, D)``."""
         embedded: Tensor = self._projection(self._last_norm(tokens))
         return embedded
+
+    def last_attention(self, pixels: Tensor) -> Tensor:
+        """Who attends to whom in the last block.
+
+        Args:
+            pixels: ``(B, C, S, S)`` as the tower takes them.
+
+        Returns:
+            ``(B, heads, 1 + P, 1 + P)`` float32, rows sum to 1; the class token comes first,
+            then the places row by row.
+        """
+        states = self._start(pixels)
+        for block in self._blocks[:-1]:
+            states = block.step(states)
+        return self._blocks[-1].shares(states)
 
     def masked(self, pixels: Tensor, coverage: Tensor) -> Tensor:
         """Places are multiplied by the mask in front of each of the last blocks; the class token is kept.
@@ -139,7 +154,7 @@ class VitTokens:
             states, attention = self._start(pixels), []
             for index, block in enumerate(self._blocks):
                 if 3 * index >= len(self._blocks):
-                    attention.append(block.shares(states)[0, 1:, 1:])
+                    attention.append(block.shares(states)[0].mean(0)[1:, 1:])
                 if index < len(self._blocks) - 1:
                     states = block.step(states)
         maps = self._gradient_maps(states, texts, background, scale)

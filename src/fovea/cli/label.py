@@ -56,6 +56,7 @@ def run(
     """Name regions of a picture."""
     from fovea.backbones.models import Models
     from fovea.cli.regions_input import named_regions
+    from fovea.language.templates import with_article
     from fovea.pictures import open_picture
     from fovea.recipes import load, resolve_grid
 
@@ -69,11 +70,13 @@ def run(
         grid=resolve_grid(opened_models.sources, **searching),
     )  # fmt: skip
     regions = named_regions(
-        opened, grounder.finder, grounder.scorer.needs_masks, grounder.cache,
+        opened, grounder.finder, grounder.labels_need_masks, grounder.cache,
         boxes=boxes, mask=mask, points=point, grid=grid,
     )  # fmt: skip
     names = [name.strip() for name in labels.split(",") if name.strip()]
     results = grounder.label(opened, names, regions=regions, top=top)
+    for note in dict.fromkeys(note for name in names for note in grounder.scorer.notes(with_article(name))):
+        typer.echo(f"note: {note}", err=True)
     if out is not None:
         from fovea.exports.overlay import Outline, draw_overlay, to_bytes
         from fovea.files import write_atomically

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fovea import __version__
-from fovea.cli import audit, data, describe, doctor, evaluate, find, label, mark, recipes, scenes, train
+from fovea.cli import audit, convert, data, describe, doctor, evaluate, find, label, mark, recipes, scenes, train
 from fovea.errors import FoveaError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (find, label, describe, mark, scenes, evaluate, train, recipes, doctor):
+for command in (find, label, describe, mark, scenes, evaluate, train, convert, recipes, doctor):
     app.command(command.NAME)(command.run)
 app.add_typer(audit.app, name=audit.NAME)
 app.add_typer(data.app, name=data.NAME)

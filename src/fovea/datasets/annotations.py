@@ -13,7 +13,7 @@ from typing import Any
 from fovea.datasets.refcoco import Detections, boxes_from_xywh, detected, read_detections
 from fovea.errors import DataError, RegionError
 from fovea.evaluation.examples import Example, LazyExamples, Query
-from fovea.proposers.given import mask_from_coco
+from fovea.outlines import mask_from_coco
 from fovea.regions import Regions
 
 # Folders that hold the pictures, in the order they are looked for, behind the one that an annotation itself names.

@@ -21,8 +21,8 @@ from fovea.datasets.refcoco import boxes_from_xywh
 from fovea.errors import DataError, RegionError
 from fovea.evaluation.named_pictures import NamedClass, NamedPicture, NamedRegions, NamingBenchmark
 from fovea.language.names import readable
+from fovea.outlines import mask_from_coco
 from fovea.pictures import MAX_PIXELS, open_picture
-from fovea.proposers.given import mask_from_coco
 from fovea.regions import Regions
 
 #: What stands around a thing: what the photograph shows, or white.

@@ -14,8 +14,9 @@ from fovea.datasets.class_names import read_class_names
 from fovea.errors import DataError
 from fovea.evaluation.named_pictures import NamedClass, NamedPicture, NamedRegions, NamingBenchmark
 from fovea.files import content_hash
+from fovea.outlines import mask_from_coco
 from fovea.pictures import open_picture
-from fovea.proposers.given import mask_from_coco, read_json
+from fovea.proposers.given import read_json
 from fovea.regions import Regions, Rle
 
 #: The file of annotations as it was released.

@@ -19,7 +19,8 @@ from fovea.datasets.subsets import POSITION_TESTS, PositionTest
 from fovea.errors import DataError, RegionError
 from fovea.evaluation.examples import Example, LazyExamples, Query
 from fovea.files import content_hash
-from fovea.proposers.given import mask_from_coco, read_json
+from fovea.outlines import mask_from_coco
+from fovea.proposers.given import read_json
 from fovea.regions import Regions
 
 #: Datasets, each with the division into splits that papers report.

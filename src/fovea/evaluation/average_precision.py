@@ -14,7 +14,7 @@ import numpy as np
 
 from fovea.datasets.annotations import FREQUENCIES, AnnotatedPicture, Annotation, Category
 from fovea.errors import MissingExtraError
-from fovea.proposers.given import mask_from_coco
+from fovea.outlines import mask_from_coco
 from fovea.regions import Rle
 
 #: What is compared with the truth.

@@ -21,9 +21,9 @@ from fovea.errors import DataError, ExpressionError, PictureError, RegionError
 from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.language.templates import clean
+from fovea.outlines import mask_from_coco
 from fovea.pictures import Picture, PictureSource, open_picture
 from fovea.proposers.finder import Pointed, RegionFinder
-from fovea.proposers.given import mask_from_coco
 from fovea.recipes import resolve_grid, resolve_recipe
 from fovea.regions import Regions
 from fovea.scorers.marked_clip import MarkedClip

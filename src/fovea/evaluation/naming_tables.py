@@ -27,6 +27,18 @@ NAMING_TABLES: dict[str, tuple[tuple[str, RegionForm], ...]] = {
         # The picture as a whole: what a model names that is told nothing.
         ("crop", "whole"),
     ),
+    # The same CLIP without and with an alpha plane.
+    "alpha-clip": (
+        ("crop", "whole"),
+        ("crop", "mask"),
+        ("sam-clip", "mask"),
+        ("C1", "mask"),
+        ("D4", "mask"),
+        ("alpha-clip-whole", "whole"),
+        ("alpha-clip-whole", "box"),
+        ("alpha-clip-whole", "mask"),
+        ("alpha-clip", "mask"),
+    ),
 }
 
 

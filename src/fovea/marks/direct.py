@@ -74,6 +74,10 @@ class Canvas:
         """How much of every pixel each mask covers: ``(N, height, width)`` float32 in 0..1; all styles share it."""
         return mask_coverage(regions.each_mask(), self.size)
 
+    def box_shapes(self, regions: Regions) -> np.ndarray:
+        """How much of every pixel each box covers; as :meth:`mask_shapes`."""
+        return box_coverage(self._boxes(regions), self.size)
+
     def draw(self, regions: Regions, style: MarkStyle, mask_shapes: np.ndarray | None = None) -> np.ndarray:
         """Mark every region on a copy of the picture.
 

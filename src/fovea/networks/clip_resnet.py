@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fovea.networks.openai_clip import hugging_face_names
 from fovea.networks.region_attention import Attended, attend_inside
 
 
@@ -328,30 +329,5 @@ def hugging_face_text_tower(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Args:
         state: of a :class:`ClipResnet`.
     """
-    renamed = {
-        "text_model.embeddings.token_embedding.weight": state["token_embedding.weight"],
-        "text_model.embeddings.position_embedding.weight": state["positional_embedding"],
-        "text_model.final_layer_norm.weight": state["ln_final.weight"],
-        "text_model.final_layer_norm.bias": state["ln_final.bias"],
-        "text_projection.weight": state["text_projection"].t().contiguous(),
-    }
-    names = {
-        "ln_1": "layer_norm1",
-        "ln_2": "layer_norm2",
-        "mlp.c_fc": "mlp.fc1",
-        "mlp.c_proj": "mlp.fc2",
-        "attn.out_proj": "self_attn.out_proj",
-    }
-    for key, value in state.items():
-        if not key.startswith("transformer.resblocks."):
-            continue
-        number, rest = key.removeprefix("transformer.resblocks.").split(".", 1)
-        layer = f"text_model.encoder.layers.{number}."
-        if rest.startswith("attn.in_proj_"):
-            kind = rest.removeprefix("attn.in_proj_")
-            for letter, part in zip("qkv", value.chunk(3), strict=True):
-                renamed[f"{layer}self_attn.{letter}_proj.{kind}"] = part
-        else:
-            module, kind = rest.rsplit(".", 1)
-            renamed[f"{layer}{names[module]}.{kind}"] = value
-    return renamed
+    text = {key: value for key, value in state.items() if not key.startswith("visual.") and key != "logit_scale"}
+    return hugging_face_names(text)

@@ -15,6 +15,7 @@ from fovea.marks.styles import MarkOptions
 from fovea.proposers import Proposer
 from fovea.proposers.finder import RegionFinder
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
+from fovea.recipes.alpha_clip import ALPHA_CLIP_RECIPES
 from fovea.recipes.fgvp import FGVP_RECIPES
 from fovea.recipes.iterprime import ITERPRIME_RECIPES
 from fovea.recipes.recipe import Recipe, combine
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from fovea.rules.subtraction import Bank
 
 #: Every recipe by name.
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FGVP_RECIPES, *ITERPRIME_RECIPES)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (*FGVP_RECIPES, *ALPHA_CLIP_RECIPES, *ITERPRIME_RECIPES)
+}
 
 
 def resolve_recipe(name: str) -> Recipe:
@@ -116,20 +119,26 @@ def load(
     opened = models if isinstance(models, Models) else Models(models, device=device, dtype=dtype)
 
     from fovea.grounder import Grounder
-    from fovea.recipes.scorers import Marking, build_scorer
+    from fovea.recipes.scorers import Marking, build_scorer, summed_logits
     from fovea.scorers.marked_clip import known_aggregate
     from fovea.scorers.rendering import resolve_rendering
 
+    looks = options or chosen.options
     marking = Marking(
-        resolve_rendering(rendering, options or chosen.options, chosen.native),
+        looks,
+        resolve_rendering(rendering, looks, chosen.native),
         bank if chosen.subtraction else None,
         known_aggregate(aggregate),
     )
-    scored = (len(chosen.styles) if aggregate == "sum" else 1) * len(opened.sources.clips)
+    scored = summed_logits(chosen, opened.sources, aggregate)
     rules = resolve_relations(relations, parser, scored) if chosen.relations else None
     scorer = build_scorer(chosen, opened, sentence, parser, marking)
     finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources), _searcher(search, opened))
-    return Grounder(chosen.name, opened.name, scorer, finder, cache, rules)
+    # Alpha maps may be boxes: a box that the user draws is not second-guessed.
+    return Grounder(
+        chosen.name, opened.name, scorer, finder, cache, rules,
+        labels_need_masks=False if chosen.scorer == "alpha-clip" else None,
+    )  # fmt: skip
 
 
 def _searcher(name: str, models: Models) -> Callable[[], Proposer] | None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fovea.backbones.sources import Role
+from fovea.backbones.sources import ModelSources, Role
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.parsers import resolve_parser
+from fovea.marks.styles import MarkOptions
 from fovea.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Models of scorers that need others than CLIPs.
 _MODELS: Mapping[str, tuple[Role, ...]] = {
+    "alpha-clip": ("alpha",),
     "heat": ("matcher",),
     "heat-boxes": ("matcher",),
     "tas": ("clip", "captioner"),
@@ -34,16 +36,25 @@ def models_of(recipe: Recipe) -> tuple[Role, ...]:
     return _MODELS.get(recipe.scorer, ("clip",))
 
 
+def summed_logits(recipe: Recipe, sources: ModelSources, aggregate: str) -> int:
+    """How many looks at a region a logit of a recipe's scorer sums: visual prompts or views, times models."""
+    if recipe.scorer == "alpha-clip":
+        return len(recipe.settings["views"]) * len(sources.alphas)
+    return (len(recipe.styles) if aggregate == "sum" else 1) * len(sources.clips)
+
+
 @dataclass(frozen=True)
 class Marking:
     """What marks are made with, where the scorer draws any.
 
     Attributes:
+        options: how they look.
         rendering: how they are drawn.
         bank: expressions to subtract, or None.
         aggregate: how the scores of several visual prompts become one.
     """
 
+    options: MarkOptions
     rendering: Rendering
     bank: Bank | None
     aggregate: Aggregate
@@ -67,6 +78,10 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.marked_clip import MarkedClip
 
         return MarkedClip(models.clips, recipe.styles, template, marking.rendering, marking.bank, marking.aggregate)
+    if recipe.scorer == "alpha-clip":
+        from fovea.scorers.alpha_clip import AlphaClip
+
+        return AlphaClip(models.alphas, recipe.settings["views"], template, marking.options)
     if recipe.scorer == "gl-clip":
         from fovea.scorers.gl_clip import GlobalLocal
         from fovea.scorers.masked_features import MaskedClip, SentenceAndPhrase
