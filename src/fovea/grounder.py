@@ -17,7 +17,7 @@ from fovea.pictures import Picture, PictureSource, open_picture
 from fovea.proposers.finder import Pointed, RegionFinder
 from fovea.regions import Regions
 from fovea.rules.relations import Relations, apply_relations, texts_of
-from fovea.scorers import Evidence, Scorer, Trace
+from fovea.scorers import Evidence, Namer, Scorer, Trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,10 +190,20 @@ class Grounder:
         names = list(dict.fromkeys(_texts(labels)))
         opened = open_picture(picture)
         pointed = Pointed(boxes, masks, points, regions)
-        proposals = self.finder.find(opened, pointed, self.scorer.needs_masks, self.cache)
-        matrix = self.scorer.score(opened, proposals, [with_article(name) for name in names], self.cache)
-        named = ScoreMatrix(matrix.values, proposals, tuple(names))
-        return read_rows(named, self.provenance(proposals), top=top)
+        proposals = self.finder.find(opened, pointed, self.names_masks, self.cache)
+        return read_rows(self.name(opened, proposals, names), self.provenance(proposals), top=top)
+
+    @property
+    def names_masks(self) -> bool:
+        """Whether boxes alone do not do for :meth:`label`."""
+        return self.scorer.needs_masks and not isinstance(self.scorer, Namer)
+
+    def name(self, picture: Picture, regions: Regions, names: Sequence[str]) -> ScoreMatrix:
+        """How well names fit regions: what :meth:`label` reads its answers from."""
+        if isinstance(self.scorer, Namer):
+            return self.scorer.name(picture, regions, names, self.cache)
+        matrix = self.scorer.score(picture, regions, [with_article(name) for name in names], self.cache)
+        return ScoreMatrix(matrix.values, regions, tuple(names))
 
     def provenance(self, regions: Regions, relations: str = "none") -> Provenance:
         """Where answers about some regions come from; ``relations`` names the rules that were applied."""

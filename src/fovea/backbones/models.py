@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fovea.backbones.captioner import Captioner
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.matching import MatchingModel
+    from fovea.backbones.region_spot import RegionSpotModel
     from fovea.backbones.sam import SamSegmenter
     from fovea.proposers.mask2former import Mask2Former
 
@@ -92,6 +93,26 @@ class Models:
 
         source = self.sources.captioner
         return self._once(("captioner", source), lambda: load_captioner(source, self.device, self.dtype))
+
+    @property
+    def region_spot(self) -> RegionSpotModel:
+        """A head of RegionSpot between the CLIP and the SAM.
+
+        Raises:
+            CheckpointError: none is named, it cannot be loaded, or it belongs to other models.
+        """
+        from fovea.backbones.region_spot import load_region_spot
+
+        source, clips, sam = self.sources.region_spot, self.sources.clips, self.sources.sam
+        if not source:
+            raise CheckpointError(f"the models {self.name!r} hold no RegionSpot", "name one with --models")
+        if len(clips) != 1:
+            raise CheckpointError("RegionSpot takes one CLIP", "name the one that it was trained with")
+
+        def load() -> RegionSpotModel:
+            return load_region_spot(source, self.clips[0], self.segmenter, clip=clips[0], sam=sam, device=self.device)
+
+        return self._once(("region-spot", source), load)
 
     def _once(self, source: Hashable, load: Callable[[], Any]) -> Any:
         with self._loading:

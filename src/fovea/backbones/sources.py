@@ -23,7 +23,7 @@ MINIS = Path(__file__).parents[1] / "minis"
 
 
 #: The kinds of models.
-Role = Literal["clip", "sam", "matcher", "captioner", "mask2former"]
+Role = Literal["clip", "sam", "matcher", "captioner", "mask2former", "region_spot"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class ModelSources:
         captioner: a BLIP-2, for recipes that read captions.
         mask2former: what proposes masks where SAM's grid is not to.
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
+        region_spot: a trained head of RegionSpot, which belongs to one CLIP and one SAM; empty for none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class ModelSources:
     captioner: str = "Salesforce/blip2-opt-2.7b"
     mask2former: str = "facebook/mask2former-swin-large-coco-panoptic"
     matcher: str = ""
+    region_spot: str = ""
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The sources of one kind; empty where there is none."""
@@ -83,16 +85,25 @@ _FOLDERS = {
     "matcher": "matching model",
     "captioner": "captioner",
     "mask2former": "Mask2Former",
+    "region_spot": "RegionSpot",
 }
 
 # Of these there is one at most; CLIPs are summed.
 _SINGLE = tuple(role for role in _FOLDERS if role != "clip")
 
 # From the type that a configuration states to the folder of its kind; all others are CLIPs.
-_KINDS = {"sam": "sam", "albef": "matcher", "blip": "matcher", "blip-2": "captioner", "mask2former": "mask2former"}
+_KINDS = {
+    "sam": "sam",
+    "albef": "matcher",
+    "blip": "matcher",
+    "blip-2": "captioner",
+    "mask2former": "mask2former",
+    "region-spot": "region_spot",
+}
 
 # From how names on the hub begin to such types.
 _NAMES = {"sam": "sam", "blip2": "blip-2", "blip": "blip", "albef": "albef", "mask2former": "mask2former"}
+_NAMES |= {"region-spot": "region-spot", "regionspot": "region-spot"}
 
 
 def resolve_models(models: str) -> ModelSources:
@@ -100,8 +111,9 @@ def resolve_models(models: str) -> ModelSources:
 
     Args:
         models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
-            models are summed, a SAM replaces the preset's, and so do an ALBEF or BLIP and a captioner. A directory may
-            hold ``clip/``, ``sam/``, ``matcher/`` and ``captioner/``. What is not named comes from ``photo-small``.
+            models are summed, a SAM replaces the preset's, and so do an ALBEF or BLIP, a captioner and a RegionSpot. A
+            directory may hold ``clip/``, ``sam/``, ``matcher/``, ``captioner/`` and ``region-spot/``. What is
+            not named comes from ``photo-small``.
 
     Raises:
         CheckpointError: nothing is named, or two models of a kind other than CLIP.
@@ -115,10 +127,12 @@ def resolve_models(models: str) -> ModelSources:
         )
     named: dict[str, list[str]] = {role: [] for role in _FOLDERS}
     for item in items:
-        folders = {role: Path(item) / role for role in _FOLDERS if (Path(item) / role).is_dir()}
+        places = {role: [Path(item) / role, Path(item) / role.replace("_", "-")] for role in _FOLDERS}
+        folders = {role: next(filter(Path.is_dir, some), None) for role, some in places.items()}
         for role, folder in folders.items():
-            named[role].append(str(folder))
-        if not folders:
+            if folder is not None:
+                named[role].append(str(folder))
+        if not any(folders.values()):
             named[_role(item)].append(item)
     for role in _SINGLE:
         if len(named[role]) > 1:

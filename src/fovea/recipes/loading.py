@@ -18,6 +18,7 @@ from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.fgvp import FGVP_RECIPES
 from fovea.recipes.iterprime import ITERPRIME_RECIPES
 from fovea.recipes.recipe import Recipe, combine
+from fovea.recipes.region_spot import REGION_SPOT_RECIPES
 from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from fovea.rules.subtraction import Bank
 
 #: Every recipe by name.
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*FGVP_RECIPES, *ITERPRIME_RECIPES)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (*FGVP_RECIPES, *ITERPRIME_RECIPES, *REGION_SPOT_RECIPES)
+}
 
 
 def resolve_recipe(name: str) -> Recipe:

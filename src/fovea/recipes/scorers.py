@@ -22,6 +22,8 @@ def models_of(recipe: Recipe) -> tuple[Role, ...]:
     """What kinds of models a recipe's scorer needs."""
     if recipe.scorer == "heat":
         return ("matcher",)
+    if recipe.scorer == "region-spot":
+        return ("clip", "region_spot")
     return ("clip", "captioner") if recipe.scorer == "tas" else ("clip",)
 
 
@@ -72,6 +74,14 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.car import Car, CarSettings
 
         return Car(models.clips, CarSettings(template))
+    if recipe.scorer == "region-spot":
+        from fovea.datasets.subsets import COCO_NAMES
+        from fovea.language.primary import resolve_finder
+        from fovea.scorers.region_spot import RegionSpot
+
+        model = models.region_spot
+        distractors = model.settings.names or sorted(COCO_NAMES)
+        return RegionSpot(model, distractors, resolve_finder(parser), **recipe.settings)
     if recipe.scorer == "heat":
         from fovea.heat.igrs import Refinement
         from fovea.language.primary import resolve_finder
