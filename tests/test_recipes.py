@@ -12,8 +12,10 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 import fovea
+from fovea.backbones.region_spot_files import RegionSpotSettings, save_region_spot
 from fovea.backbones.sources import resolve_models
 from fovea.errors import CheckpointError, ExpressionError, RegionError
+from fovea.networks.region_spot import RegionSpotConfig, RegionSpotHead
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes import RECIPES, combine, resolve_grid, resolve_recipe
 from fovea.recipes.reported import SINGLE_STYLES, setting
@@ -31,7 +33,7 @@ def directory(
     tiny_captioner_directory: Path,
     albef_directory: Path,
 ) -> Path:
-    """Random weights in the layout of real checkpoints: ``clip/``, ``sam/``, ``captioner/`` and ``matcher/``."""
+    """Random weights in the layout of real checkpoints: ``clip/``, and so on."""
     path = tmp_path_factory.mktemp("models")
     tokenizer = build_tokenizer()
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -44,6 +46,9 @@ def directory(
     shutil.copytree(tiny_sam_directory, path / "sam")
     shutil.copytree(tiny_captioner_directory, path / "captioner")
     shutil.copytree(albef_directory, path / "matcher")
+    head = RegionSpotHead(RegionSpotConfig(32, 16, 16, 1, 8, 32))
+    settings = RegionSpotSettings(head.config, templates=("a photo of {}",), names=("car", "dog"))
+    save_region_spot(head, settings, path / "region-spot")
     return path
 
 
@@ -104,7 +109,7 @@ def test_parity_and_direct_see_nearly_the_same(directory: Path) -> None:
 def test_every_row_of_the_paper_states_its_numbers() -> None:
     for recipe in RECIPES.values():
         # Single visual prompts and ablations stand in tables of their own.
-        if recipe.scorer != "heat" and recipe.name != "crop":
+        if recipe.scorer not in ("heat", "region-spot") and recipe.name != "crop":
             assert len(recipe.reported) == 8
     assert RECIPES["iterprime"].reported["refcoco-testA mIoU", "masks"] == 46.5
     assert RECIPES["gvlp"].reported["refcocog-test mIoU", "masks"] == 41.3

@@ -254,7 +254,11 @@ def test_released_files_are_converted(
     ],
 )
 def test_other_weights_are_refused(
-    changes: dict[str, Tensor | None], message: str, checkpoint: Callable[..., Path], clip_directory: Path, tmp_path: Path
+    changes: dict[str, Tensor | None],
+    message: str,
+    checkpoint: Callable[..., Path],
+    clip_directory: Path,
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
         convert_region_spot(checkpoint("x.safetensors", **changes), tmp_path / "o", str(clip_directory), 32)
@@ -267,7 +271,7 @@ def test_what_cannot_be_converted_is_said(
     out = tmp_path / "out"
     with pytest.raises(CheckpointError, match="pickles are only read on request"):
         convert_region_spot(checkpoint(), out, str(clip_directory), 32)
-    with pytest.raises(CheckpointError, match="tokens of 32 and texts of 24 numbers, and .*mini-clip has 256 and 256"):
+    with pytest.raises(CheckpointError, match=r"tokens of 32 and texts of 24 numbers, and .*mini-clip has 256 and 256"):
         convert_region_spot(checkpoint("x.safetensors"), out, PRESETS["mini-vit"].clips[0], 128)
     with pytest.raises(CheckpointError, match="30 pixels"):
         convert_region_spot(checkpoint("x.safetensors"), out, str(clip_directory), 30)
