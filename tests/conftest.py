@@ -144,7 +144,10 @@ def tiny_llava_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     ids = {"bos_token_id": len(tokenizer) - 3, "eos_token_id": len(tokenizer) - 2, "pad_token_id": 0}
     config = LlavaConfig(
-        vision_config=layers | {"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8},
+        # The picture tower of the small CLIP with an alpha plane.
+        vision_config=layers
+        | {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64}
+        | {"image_size": 32, "patch_size": 8},
         text_config=layers | ids | {"model_type": "llama", "vocab_size": len(tokenizer), "num_key_value_heads": 2},
         image_token_index=len(tokenizer) - 1,
     )

@@ -89,7 +89,7 @@ def test_masks_are_taken_where_they_are() -> None:
 
 
 def test_the_command_describes_what_is_pointed_at(
-    tiny_llava_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_llava_directory: Path, alpha_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "picture.png")
     (tmp_path / "boxes.json").write_text("[[4, 2, 12, 6], [0, 0, 9, 9]]")
@@ -107,3 +107,11 @@ def test_the_command_describes_what_is_pointed_at(
     assert all(isinstance(region["text"], str) for region in document["regions"])
     describe.run(tmp_path / "picture.png", boxes=tmp_path / "boxes.json", models=str(tiny_llava_directory))
     assert "2 regions from file, shown by crop" in capsys.readouterr().out
+    # Beside a CLIP with an alpha plane it looks through that one's picture tower.
+    describe.run(
+        tmp_path / "picture.png",
+        boxes=tmp_path / "boxes.json",
+        models=f"{tiny_llava_directory},{alpha_directory}",
+        device="cpu",
+    )
+    assert "2 regions from file, shown by alpha" in capsys.readouterr().out

@@ -12,8 +12,10 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 import fovea
+from fovea.backbones.region_spot_files import RegionSpotSettings, save_region_spot
 from fovea.backbones.sources import resolve_models
 from fovea.errors import CheckpointError, ExpressionError, RegionError
+from fovea.networks.region_spot import RegionSpotConfig, RegionSpotHead
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes import RECIPES, combine, resolve_grid, resolve_recipe
 from fovea.recipes.reported import SINGLE_STYLES, setting
@@ -46,6 +48,9 @@ def directory(
     shutil.copytree(tiny_captioner_directory, path / "captioner")
     shutil.copytree(albef_directory, path / "matcher")
     shutil.copytree(alpha_directory, path / "alpha")
+    head = RegionSpotHead(RegionSpotConfig(32, 16, 16, 1, 8, 32))
+    settings = RegionSpotSettings(head.config, templates=("a photo of {}",), names=("car", "dog"))
+    save_region_spot(head, settings, path / "region-spot")
     return path
 
 
@@ -109,7 +114,10 @@ def test_parity_and_direct_see_nearly_the_same(directory: Path) -> None:
 def test_every_row_of_the_paper_states_its_numbers() -> None:
     for recipe in RECIPES.values():
         # Single visual prompts and ablations stand in tables of their own.
-        if not recipe.scorer.startswith(("heat", "gl-clip")) and recipe.name not in ("crop", "alpha-clip-whole"):
+        if not recipe.scorer.startswith(("heat", "gl-clip", "region-spot")) and recipe.name not in (
+            "crop",
+            "alpha-clip-whole",
+        ):
             assert sum(not split.startswith("phrasecut") for split, _ in recipe.reported) == 8
     # Its two weights share a row.
     assert len(RECIPES["gl-clip"].reported) == 7

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,3 +102,15 @@ def content_hash(*paths: Path) -> str:
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror})", "check the path") from error
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be computed again: ``FOVEA_CACHE``, or a folder in the user's cache."""
+    if named := os.environ.get("FOVEA_CACHE"):
+        return Path(named).expanduser()
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "fovea"
+    usual = home / "AppData" / "Local" if os.name == "nt" else home / ".cache"
+    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return (Path(base) if base else usual) / "fovea"

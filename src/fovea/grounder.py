@@ -17,7 +17,7 @@ from fovea.pictures import Picture, PictureSource, open_picture
 from fovea.proposers.finder import Pointed, RegionFinder
 from fovea.regions import Regions
 from fovea.rules.relations import Relations, apply_relations, texts_of
-from fovea.scorers import Evidence, Scorer, Trace
+from fovea.scorers import Evidence, Namer, Scorer, Trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,6 @@ class Grounder:
         finder: finds the regions that a question is about.
         cache: of features; several grounders may share one. A new one by default.
         relations: reads places, sizes and neighbours out of expressions; by default nothing does.
-        labels_need_masks: whether boxes get masks before they are named; by default where the scorer needs masks.
     """
 
     def __init__(
@@ -77,7 +76,6 @@ class Grounder:
         finder: RegionFinder,
         cache: FeatureCache | None = None,
         relations: Relations | None = None,
-        labels_need_masks: bool | None = None,
     ) -> None:
         self.recipe = recipe
         self.models = models
@@ -85,7 +83,6 @@ class Grounder:
         self.finder = finder
         self.cache = FeatureCache() if cache is None else cache
         self.relations = relations
-        self.labels_need_masks = scorer.needs_masks if labels_need_masks is None else labels_need_masks
 
     def ground(
         self,
@@ -193,10 +190,20 @@ class Grounder:
         names = list(dict.fromkeys(_texts(labels)))
         opened = open_picture(picture)
         pointed = Pointed(boxes, masks, points, regions)
-        proposals = self.finder.find(opened, pointed, self.labels_need_masks, self.cache)
-        matrix = self.scorer.score(opened, proposals, [with_article(name) for name in names], self.cache)
-        named = ScoreMatrix(matrix.values, proposals, tuple(names))
-        return read_rows(named, self.provenance(proposals), top=top)
+        proposals = self.finder.find(opened, pointed, self.names_masks, self.cache)
+        return read_rows(self.name(opened, proposals, names), self.provenance(proposals), top=top)
+
+    @property
+    def names_masks(self) -> bool:
+        """Whether boxes alone do not do for :meth:`label`."""
+        return self.scorer.needs_masks and not isinstance(self.scorer, Namer)
+
+    def name(self, picture: Picture, regions: Regions, names: Sequence[str]) -> ScoreMatrix:
+        """How well names fit regions: what :meth:`label` reads its answers from."""
+        if isinstance(self.scorer, Namer):
+            return self.scorer.name(picture, regions, names, self.cache)
+        matrix = self.scorer.score(picture, regions, [with_article(name) for name in names], self.cache)
+        return ScoreMatrix(matrix.values, regions, tuple(names))
 
     def provenance(self, regions: Regions, relations: str = "none") -> Provenance:
         """Where answers about some regions come from; ``relations`` names the rules that were applied."""

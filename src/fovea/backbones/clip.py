@@ -136,8 +136,13 @@ class ClipEncoder:
         """
         return self._embed(map(self._normalised, _chunks(pictures)), unit)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights and of the arithmetic."""
+        return self._dtype
+
     def tensor(self, pictures: np.ndarray) -> Tensor:
-        """Pictures ``(B, S, S, 3)`` uint8 as the tower takes them: ``(B, 3, S, S)``, on its device, in its type."""
+        """Pictures ``(B, S, S, 3)``, 0..255, as the tower takes them: ``(B, 3, S, S)``, on its device, in its type."""
         return torch.from_numpy(self._normalised(pictures)).to(self._device, self._dtype)
 
     def inner_tokens(self) -> InnerTokens:
@@ -159,14 +164,15 @@ class ClipEncoder:
         """
         return self._embed(_chunks(pixels))
 
-    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_texts(self, texts: Sequence[str], *, unit: bool = True) -> np.ndarray:
         """Embed texts.
 
         Args:
             texts: whole sentences, templates filled in.
+            unit: whether to bring embeddings to unit length; without, they can be averaged as the model weighs them.
 
         Returns:
-            ``(T, D)`` float32 of unit length.
+            ``(T, D)`` float32.
 
         Raises:
             ExpressionError: a text is longer than the model can read.
@@ -174,7 +180,7 @@ class ClipEncoder:
         # All are read before the first is embedded: a text that is too long should be refused at once.
         tokens = [self._tokens(texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS)]
         with torch.inference_mode():
-            return _joined([self._towers.texts(chunk) for chunk in tokens])
+            return _joined([self._towers.texts(chunk) for chunk in tokens], unit)
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model has no token for; always empty for models with subword vocabularies."""

@@ -72,6 +72,29 @@ class ActivationTokens(InnerTokens, Protocol):
         ...
 
 
+@runtime_checkable
+class PlaceTokens(InnerTokens, Protocol):
+    """A picture tower whose last block can be read, at any input size."""
+
+    @property
+    def width(self) -> int:
+        """Of its tokens."""
+        ...
+
+    @property
+    def patch(self) -> int:
+        """Side of a place in pixels."""
+        ...
+
+    def places(self, pixels: Tensor) -> Tensor:
+        """All tokens of the last block, without the norm behind it: ``(B, 1 + P, width)``, the class token first.
+
+        Args:
+            pixels: ``(B, 3, S, S)``, normalised; S may differ from the tower's own size.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Activation:
     """Where texts are seen.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.diffusion import StableDiffusion
     from fovea.backbones.matching import MatchingModel
+    from fovea.backbones.region_spot import RegionSpotModel
     from fovea.backbones.sam import SamSegmenter
     from fovea.proposers.mask2former import Mask2Former
 
@@ -108,19 +109,23 @@ class Models:
 
     @property
     def captioner(self) -> AlphaCaptioner:
-        """What writes captions.
+        """What writes captions."""
+        return self._captioner()
 
-        A CLIP with an alpha plane that is named beside it takes the place of its picture tower, so that it can describe
-        regions.
+    @property
+    def region_captioner(self) -> AlphaCaptioner:
+        """What describes regions: the captioner, with the picture tower of the CLIP with an alpha plane, if one is named.
 
         Raises:
             CheckpointError: it cannot be loaded, or that CLIP is another one than its own.
         """
+        # The embedded ones come without being named.
+        return self._captioner(*() if self.sources.embedded else self.sources.alphas[:1])
+
+    def _captioner(self, *eyes: str) -> AlphaCaptioner:
         from fovea.backbones.captioner import load_captioner
 
         source = self.sources.captioner
-        # The embedded ones come without being named.
-        eyes = () if self.sources.embedded else self.sources.alphas[:1]
 
         def load() -> AlphaCaptioner:
             captioner = load_captioner(source, self.device, self.dtype)
@@ -141,6 +146,26 @@ class Models:
 
         source = self.sources.diffusion
         return self._once(("diffusion", source), lambda: load_diffusion(source, self.device, self.dtype))
+
+    @property
+    def region_spot(self) -> RegionSpotModel:
+        """A head of RegionSpot between the CLIP and the SAM.
+
+        Raises:
+            CheckpointError: none is named, it cannot be loaded, or it belongs to other models.
+        """
+        from fovea.backbones.region_spot import load_region_spot
+
+        source, clips, sam = self.sources.region_spot, self.sources.clips, self.sources.sam
+        if not source:
+            raise CheckpointError(f"the models {self.name!r} hold no RegionSpot", "name one with --models")
+        if len(clips) != 1:
+            raise CheckpointError("RegionSpot takes one CLIP", "name the one that it was trained with")
+
+        def load() -> RegionSpotModel:
+            return load_region_spot(source, self.clips[0], self.segmenter, clip=clips[0], sam=sam, device=self.device)
+
+        return self._once(("region-spot", source), load)
 
     def _once(self, source: Hashable, load: Callable[[], Any]) -> Any:
         with self._loading:

@@ -107,6 +107,8 @@ class SamSegmenter:
         self._model = model.eval().requires_grad_(False)
         self.name = name
         self.image_size: int = model.config.image_size
+        #: Numbers in a token of the decoder.
+        self.token_width: int = model.config.output_channels
         first = next(model.vision_encoder.parameters())
         self._device, self._dtype = first.device, first.dtype
         #: Names the segmenter in cache keys; differs between two loads of one name.

@@ -24,7 +24,7 @@ MINIS = Path(__file__).parents[1] / "minis"
 
 
 #: The kinds of models.
-Role = Literal["clip", "alpha", "sam", "matcher", "captioner", "mask2former", "diffusion"]
+Role = Literal["clip", "alpha", "sam", "matcher", "captioner", "mask2former", "diffusion", "region_spot"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class ModelSources:
         diffusion: a Stable Diffusion, for recipes that ask where it would draw a thing.
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
         alphas: CLIPs with an alpha plane, whose scores are summed; empty for none.
+        region_spot: a trained head of RegionSpot, which belongs to one CLIP and one SAM; empty for none.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelSources:
     diffusion: str = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     matcher: str = ""
     alphas: tuple[str, ...] = ()
+    region_spot: str = ""
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The sources of one kind; empty where there is none."""
@@ -92,6 +94,7 @@ _FOLDERS = {
     "captioner": "captioner",
     "mask2former": "Mask2Former",
     "diffusion": "Stable Diffusion",
+    "region_spot": "RegionSpot",
 }
 
 # Of these there is one at most; CLIPs are summed.
@@ -103,6 +106,7 @@ _KINDS = {
     "albef": "matcher",
     "blip": "matcher",
     "blip-2": "captioner",
+    "region-spot": "region_spot",
     "llava": "captioner",
     "mask2former": "mask2former",
     "diffusion": "diffusion",
@@ -120,6 +124,8 @@ _NAMES = {
     "llava": "llava",
     "mask2former": "mask2former",
     "stable-diffusion": "diffusion",
+    "region-spot": "region-spot",
+    "regionspot": "region-spot",
 }
 
 
@@ -129,8 +135,9 @@ def resolve_models(models: str) -> ModelSources:
     Args:
         models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
             models are summed, and so are CLIPs with an alpha plane, a SAM replaces the preset's, and so do an ALBEF or
-            BLIP, a captioner and a diffusion model. A directory may hold ``clip/``, ``alpha/``, ``sam/``, ``matcher/``,
-            ``captioner/`` and ``diffusion/``. What is not named comes from ``photo-small``.
+            BLIP, a captioner, a diffusion model and a RegionSpot. A directory may hold ``clip/``, ``alpha/``, ``sam/``,
+            ``matcher/``, ``captioner/``, ``diffusion/`` and ``region-spot/``. What is not named comes from
+            ``photo-small``.
 
     Raises:
         CheckpointError: nothing is named, or two models of a kind other than CLIP.
@@ -144,10 +151,12 @@ def resolve_models(models: str) -> ModelSources:
         )
     named: dict[str, list[str]] = {role: [] for role in _FOLDERS}
     for item in items:
-        folders = {role: Path(item) / role for role in _FOLDERS if (Path(item) / role).is_dir()}
+        places = {role: [Path(item) / role, Path(item) / role.replace("_", "-")] for role in _FOLDERS}
+        folders = {role: next(filter(Path.is_dir, some), None) for role, some in places.items()}
         for role, folder in folders.items():
-            named[role].append(str(folder))
-        if not folders:
+            if folder is not None:
+                named[role].append(str(folder))
+        if not any(folders.values()):
             named[_role(item)].append(item)
     for role in _SINGLE:
         if len(named[role]) > 1:

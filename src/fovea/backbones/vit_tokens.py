@@ -85,6 +85,16 @@ class VitTokens:
             ) from error
         self.grid = round(self._embeddings.num_patches**0.5)
 
+        self.patch = int(self._embeddings.patch_size)
+        self.width = int(self._embeddings.embed_dim)
+
+    def places(self, pixels: Tensor) -> Tensor:
+        """Where the input is of another size, the positions are resized to it, bicubically."""
+        states: Tensor = self._first_norm(self._embeddings(pixels, interpolate_pos_encoding=True))
+        for block in self._blocks:
+            states = block.step(states)
+        return states
+
     def _start(self, pixels: Tensor) -> Tensor:
         """``(B, 1 + P, C)``: class token and places, before the first block."""
         states: Tensor = self._first_norm(self._embeddings(pixels))

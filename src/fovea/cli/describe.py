@@ -47,7 +47,8 @@ def run(
     finder = RegionFinder(lambda: used.segmenter, resolve_grid(used.sources))
     # Boxes stay boxes: what is described is what the user points at.
     regions = named_regions(opened, finder, False, FeatureCache(), boxes=boxes, mask=mask, points=point, grid=grid)
-    texts, view = describe_regions(used.captioner, opened, regions), view_of(used.captioner)
+    captioner = used.region_captioner
+    texts, view = describe_regions(captioner, opened, regions), view_of(captioner)
     if as_json:
         from fovea.exports.documents import descriptions_document
 

@@ -70,7 +70,7 @@ def run(
         grid=resolve_grid(opened_models.sources, **searching),
     )  # fmt: skip
     regions = named_regions(
-        opened, grounder.finder, grounder.labels_need_masks, grounder.cache,
+        opened, grounder.finder, grounder.names_masks, grounder.cache,
         boxes=boxes, mask=mask, points=point, grid=grid,
     )  # fmt: skip
     names = [name.strip() for name in labels.split(",") if name.strip()]

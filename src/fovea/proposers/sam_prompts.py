@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from fovea.backbones.sam import MaskChoice, MaskLogits, SamSegmenter, choose, picture_logits
+from fovea.backbones.sam_tokens import keep_box_tokens
 from fovea.cache import FeatureCache
 from fovea.errors import RegionError
 from fovea.pictures import Picture
@@ -50,6 +51,9 @@ def add_masks(
     def compute() -> tuple[Rle, ...]:
         embedding, rles = segmenter.embed(picture, cache), list[Rle]()
         for batch in segmenter.decode(embedding, picture.size, boxes=regions.boxes, multimask=choice != "single"):
+            if choice == "single":
+                decoded = regions.boxes[len(rles) : len(rles) + len(batch.tokens)]
+                keep_box_tokens(segmenter, picture, decoded, batch.tokens[:, 0], cache)
             for masks in _masks(choose(batch, choice), picture.size, segmenter.image_size, mender):
                 rles += encode_masks(masks)
         return tuple(rles)

@@ -19,6 +19,7 @@ from fovea.recipes.alpha_clip import ALPHA_CLIP_RECIPES
 from fovea.recipes.fgvp import FGVP_RECIPES
 from fovea.recipes.iterprime import ITERPRIME_RECIPES
 from fovea.recipes.recipe import Recipe, combine
+from fovea.recipes.region_spot import REGION_SPOT_RECIPES
 from fovea.rules.relations import resolve_relations
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Every recipe by name.
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*FGVP_RECIPES, *ALPHA_CLIP_RECIPES, *ITERPRIME_RECIPES)
+    recipe.name: recipe for recipe in (*FGVP_RECIPES, *ALPHA_CLIP_RECIPES, *REGION_SPOT_RECIPES, *ITERPRIME_RECIPES)
 }
 
 
@@ -134,11 +135,7 @@ def load(
     rules = resolve_relations(relations, parser, scored) if chosen.relations else None
     scorer = build_scorer(chosen, opened, sentence, parser, marking)
     finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources), _searcher(search, opened))
-    # Alpha maps may be boxes: a box that the user draws is not second-guessed.
-    return Grounder(
-        chosen.name, opened.name, scorer, finder, cache, rules,
-        labels_need_masks=False if chosen.scorer == "alpha-clip" else None,
-    )  # fmt: skip
+    return Grounder(chosen.name, opened.name, scorer, finder, cache, rules)
 
 
 def _searcher(name: str, models: Models) -> Callable[[], Proposer] | None:

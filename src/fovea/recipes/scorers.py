@@ -26,6 +26,7 @@ _MODELS: Mapping[str, tuple[Role, ...]] = {
     "alpha-clip": ("alpha",),
     "heat": ("matcher",),
     "heat-boxes": ("matcher",),
+    "region-spot": ("clip", "region_spot"),
     "tas": ("clip", "captioner"),
     "ref-diff": ("clip", "diffusion"),
 }
@@ -97,6 +98,14 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.car import Car, CarSettings
 
         return Car(models.clips, CarSettings(template))
+    if recipe.scorer == "region-spot":
+        from fovea.datasets.subsets import COCO_NAMES
+        from fovea.language.primary import resolve_finder
+        from fovea.scorers.region_spot import RegionSpot
+
+        model = models.region_spot
+        distractors = model.settings.names or sorted(COCO_NAMES)
+        return RegionSpot(model, distractors, resolve_finder(parser), **recipe.settings)
     if recipe.scorer == "heat":
         from fovea.heat.igrs import Refinement
         from fovea.language.primary import resolve_finder

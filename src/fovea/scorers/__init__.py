@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -70,4 +70,13 @@ class Scorer(Protocol):
 
     def notes(self, text: str) -> tuple[str, ...]:
         """What the user should know about a text, such as words that the model has never seen."""
+        ...
+
+
+@runtime_checkable
+class Namer(Scorer, Protocol):
+    """A scorer that names regions in its own way, and where they have no masks from their boxes alone."""
+
+    def name(self, picture: Picture, regions: Regions, names: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
+        """Logits of every region and name."""
         ...

@@ -15,7 +15,7 @@ from fovea.answers import ScoreMatrix
 from fovea.backbones.alpha_clip import AlphaEncoder
 from fovea.cache import FeatureCache
 from fovea.heat.pictures import heat_picture
-from fovea.language.templates import fill
+from fovea.language.templates import fill, with_article
 from fovea.marks.direct import Canvas
 from fovea.marks.effects import blend
 from fovea.marks.styles import MarkOptions, parse_style
@@ -83,6 +83,11 @@ class AlphaClip:
             for view in self.views:
                 values += encoder.logit_scale * self._embed(encoder, view, picture, regions, cache) @ words.T
         return ScoreMatrix(values, regions, tuple(texts))
+
+    def name(self, picture: Picture, regions: Regions, names: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
+        """Logits of every region and name; boxes are looked at as they are, since a user who draws one means it."""
+        matrix = self.score(picture, regions, [with_article(name) for name in names], cache)
+        return ScoreMatrix(matrix.values, regions, tuple(names))
 
     def _embed(
         self, encoder: AlphaEncoder, view: View, picture: Picture, regions: Regions, cache: FeatureCache

@@ -1,0 +1,225 @@
+"""Files of a trained RegionSpot head: a directory with its weights and what it was trained with; and conversion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from fovea.backbones.sources import fingerprint, not_loaded, read_model
+from fovea.errors import CheckpointError, ExpressionError
+from fovea.files import write_atomically
+from fovea.language.ensembles import Reduce, known_reduce, resolve_templates
+from fovea.networks.region_spot import RegionSpotConfig, RegionSpotHead
+from fovea.networks.region_spot_weights import build_region_spot, needed_region_spot_weights
+
+#: What ``config.json`` calls such a head.
+MODEL_TYPE = "region-spot"
+
+#: The SAM that released heads were trained with.
+RELEASED_SAM = "facebook/sam-vit-base"
+
+
+@dataclass(frozen=True)
+class RegionSpotSettings:
+    """What a head was trained with.
+
+    Attributes:
+        head: its sizes.
+        clip: name or fingerprint of the CLIP; empty where nobody knows.
+        clip_size: side of the CLIP's square input in pixels; 0 for the CLIP's own.
+        sam: name or fingerprint of the SAM; empty where nobody knows.
+        templates: sentences around names, with ``{}``.
+        reduce: how the sentences of a name become one vector.
+        names: the vocabulary that it was trained on; empty where nobody knows.
+        antialias: whether pictures were made smaller without aliasing.
+    """
+
+    head: RegionSpotConfig
+    clip: str = ""
+    clip_size: int = 0
+    sam: str = ""
+    templates: tuple[str, ...] = resolve_templates("imagenet")
+    reduce: Reduce = "raw_mean"
+    names: tuple[str, ...] = ()
+    antialias: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, with the ensemble's name in place of its templates where it has one."""
+        templates = "imagenet" if self.templates == resolve_templates("imagenet") else list(self.templates)
+        return {"model_type": MODEL_TYPE, **asdict(self), "templates": templates, "names": list(self.names)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            CheckpointError: something is missing or makes no sense.
+        """
+        try:
+            if data["model_type"] != MODEL_TYPE:
+                raise CheckpointError(f"this is a {data['model_type']} model, not a RegionSpot", "name a RegionSpot")
+            head = RegionSpotConfig(**data["head"])
+            if not all(type(value) is int for key, value in asdict(head).items() if key != "class_token"):
+                raise TypeError("sizes are no integers")
+            size, names = data.get("clip_size", 0), data.get("names", [])
+            if type(size) is not int or size < 0 or not all(isinstance(name, str) for name in names):
+                raise TypeError("clip_size or names make no sense")
+            return cls(
+                head,
+                str(data.get("clip", "")),
+                size,
+                str(data.get("sam", "")),
+                resolve_templates(data.get("templates", "imagenet")),
+                known_reduce(data.get("reduce", "raw_mean")),
+                tuple(names),
+                bool(data.get("antialias", True)),
+            )
+        except (KeyError, TypeError, ExpressionError) as error:
+            raise CheckpointError(
+                f"config.json describes no RegionSpot ({error})", "was it written by fovea?"
+            ) from error
+
+    def check_models(self, name: str, clip: str, sam: str) -> None:
+        """Refuse other models than those of training: nothing of what they say would fit.
+
+        Args:
+            name: of the head, for the message.
+            clip: where the CLIP comes from: a directory or a hub name; empty to pass over it.
+            sam: likewise.
+
+        Raises:
+            CheckpointError: they are others.
+        """
+        for what, trained, given in (("CLIP", self.clip, clip), ("SAM", self.sam, sam)):
+            if trained and given and not _same(trained, given):
+                raise CheckpointError(
+                    f"{name} was trained with the {what} {trained}, and this one is {given}",
+                    "name the right one with --models, or write into config.json what yours is called",
+                )
+
+
+def _same(trained: str, given: str) -> bool:
+    """Whether a source is the model of that name, path or fingerprint; copies keep the last part of their names."""
+    last = [name.rstrip("/").rsplit("/", 1)[-1].lower() for name in (trained, given)]
+    return last[0] == last[1] or trained == fingerprint(given)
+
+
+def open_region_spot(source: str) -> tuple[RegionSpotHead, RegionSpotSettings, str]:
+    """A head, its settings and what results call it.
+
+    Args:
+        source: a directory or a hub name.
+
+    Raises:
+        CheckpointError: it cannot be found or is no such head.
+    """
+    name = Path(source).name if Path(source).is_dir() else source
+    try:
+        data, state = read_model(source)
+        settings = RegionSpotSettings.from_json(data)
+        return build_region_spot(state, config=settings.head), settings, name
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise not_loaded(source, error) from error
+
+
+def save_region_spot(head: RegionSpotHead, settings: RegionSpotSettings, directory: Path) -> None:
+    """Write a head. The settings come last: a directory without them is taken for nothing.
+
+    Raises:
+        DataError: it cannot be written there.
+    """
+    from safetensors.torch import save
+
+    state = {key: value.detach().contiguous().cpu() for key, value in head.state_dict().items()}
+    write_atomically(directory / "model.safetensors", save(state, {"format": "pt"}))
+    write_atomically(directory / "config.json", json.dumps(settings.to_json(), indent=1) + "\n")
+
+
+def convert_region_spot(
+    checkpoint: Path,
+    directory: Path,
+    clip: str,
+    clip_size: int,
+    *,
+    sam: str = RELEASED_SAM,
+    names: Sequence[str] = (),
+    heads: int = 8,
+    allow_pickle: bool = False,
+) -> RegionSpotSettings:
+    """Write a released head in the layout that fovea loads.
+
+    The weights do not say which CLIP they belong to: those for 224 and for 336 pixels have the same shapes.
+
+    Args:
+        checkpoint: a file as released, or the same as safetensors.
+        directory: where the converted head goes.
+        clip: the CLIP that it was trained with: a directory or a hub name. Its sizes are checked.
+        clip_size: side of that CLIP's input in pixels, as trained.
+        sam: the SAM that it was trained with, likewise.
+        names: the vocabulary that it was trained on, where it should be known.
+        heads: of its attention.
+        allow_pickle: whether the file may be a pickle. Only tensors and plain data are read from it.
+
+    Returns:
+        What was written into ``config.json``.
+
+    Raises:
+        CheckpointError: the file is no head of RegionSpot, or the CLIP is not the one it was trained with.
+        DataError: the directory cannot be written.
+    """
+    try:
+        state = needed_region_spot_weights(_read(checkpoint, allow_pickle))
+        head = build_region_spot(state, heads)
+        _check_clip(head.config, clip, clip_size)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise not_loaded(str(checkpoint), error) from error
+    # The released program made pictures smaller without a filter, in training as in use.
+    settings = RegionSpotSettings(head.config, clip, clip_size, sam, names=tuple(names), antialias=False)
+    save_region_spot(head, settings, directory)
+    return settings
+
+
+def _check_clip(head: RegionSpotConfig, clip: str, size: int) -> None:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(clip)
+    vision = getattr(config, "vision_config", None)
+    if vision is None:
+        raise CheckpointError(f"{clip} is a {config.model_type} model, not a CLIP", "name the CLIP of training")
+    width, texts = int(vision.hidden_size), int(config.projection_dim)
+    if (width, texts) != (head.clip_width, head.text_width):
+        raise CheckpointError(
+            f"this head belongs to a CLIP with tokens of {head.clip_width} and texts of {head.text_width} numbers, "
+            f"and {clip} has {width} and {texts}",
+            "name the CLIP that it was trained with",
+        )
+    if size < 1 or size % int(vision.patch_size):
+        raise CheckpointError(
+            f"{size} pixels cannot be divided into {clip}'s patches of {vision.patch_size}",
+            "released heads have 224 or 336",
+        )
+
+
+def _read(path: Path, allow_pickle: bool) -> dict[str, Any]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return dict(load_file(path))
+    if not allow_pickle:
+        raise CheckpointError(
+            f"{path.name} is no safetensors file, and pickles are only read on request",
+            "allow pickles if you trust where it came from",
+        )
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path.name} holds no state dict", "give the weights of a RegionSpot")
+    return content
