@@ -90,7 +90,7 @@ def test_a_trained_plane_says_where_to_look_and_is_neutral_at_a_half(load: Calla
 
 def small_clip(**changes: Any) -> CLIPModel:
     """A CLIP whose picture tower is built like that of the small LLaVA."""
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision |= {"image_size": 32, "patch_size": 8, **changes}
     text = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     torch.manual_seed(3)
@@ -132,7 +132,7 @@ def test_towers_that_do_not_fit_change_nothing(tiny_llava_directory: Path, tiny_
         join_tower(model, small_clip())
     larger = small_clip(image_size=40)
     add_alpha(larger)
-    with pytest.raises(CheckpointError, match=r"position_embedding\.weight is 26 x 16 here and 17 x 16 there"):
+    with pytest.raises(CheckpointError, match=r"position_embedding\.weight is 26 x 32 here and 17 x 32 there"):
         join_tower(model, larger)
     # BLIP-2's towers are no CLIPs: their weights mean something else.
     blip = Blip2ForConditionalGeneration.from_pretrained(tiny_captioner_directory)

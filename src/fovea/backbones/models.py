@@ -114,7 +114,7 @@ class Models:
 
     @property
     def region_captioner(self) -> AlphaCaptioner:
-        """What describes regions: the captioner, with the picture tower of the CLIP with an alpha plane, if one is named.
+        """What describes regions: the captioner, through the picture tower of an Alpha-CLIP where one is named.
 
         Raises:
             CheckpointError: it cannot be loaded, or that CLIP is another one than its own.
