@@ -1,4 +1,4 @@
-"""Named regions: the ranking against recorded ones, results that go on, and scenes annotated in part."""
+"""Named regions: results that go on, and scenes annotated in part."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
-from fovea.answers import ScoreMatrix, softmax
+from fovea.answers import ScoreMatrix
 from fovea.cache import FeatureCache
 from fovea.datasets.annotations import AnnotatedPicture, Category
 from fovea.errors import DataError
@@ -24,8 +23,7 @@ from fovea.evaluation.named_detections import (
     DetectionBenchmark,
     evaluate_detections,
     known_protocol,
-    names_as_texts,
-    rank,
+    names_as_asked,
     summarise,
 )
 from fovea.grounder import Grounder
@@ -34,35 +32,6 @@ from fovea.pictures import Picture
 from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions
 from fovea.scenes.scene import compose
-
-GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "regionspot" / "infer_io.safetensors")
-
-
-@pytest.mark.parametrize(("case", "image"), [("small", 0), ("small", 1), ("large", 0)])
-@pytest.mark.parametrize("mode", ["gt", "det"])
-def test_pairs_are_those_of_the_released_program(case: str, image: int, mode: str) -> None:
-    box_scores = GOLDEN[f"{case}.in.box_scores"][image] if mode == "det" else None
-    rows, columns, scores = rank(GOLDEN[f"{case}.in.logits"][image], box_scores)
-    wanted, classes = (GOLDEN[f"{case}.{mode}.{image}.{name}"] for name in ("scores", "classes"))
-    # It leaves them in the order of the names' shares; here a detector's scores count for the order.
-    order = np.argsort(-wanted, kind="stable")
-    np.testing.assert_allclose(scores, wanted[order], atol=1e-6)
-    np.testing.assert_array_equal(columns, classes[order])
-    # Recorded in pixels of the original picture, and cut to it.
-    scale, size = (1.25, (35, 25)) if case == "small" else (1.5, (12, 9))
-    boxes = (GOLDEN[f"{case}.in.boxes"][image][rows] * scale).clip(0, [*size, *size])
-    np.testing.assert_allclose(boxes, GOLDEN[f"{case}.{mode}.{image}.boxes"][order], atol=1e-5)
-
-
-def test_single_label_keeps_the_best_name_of_every_region() -> None:
-    values = np.array([[1.0, 2.0, 0.0], [3.0, 3.0, 1.0], [np.nan, -np.inf, np.nan]])
-    rows, columns, scores = rank(values, np.array([0.5, 1.0, 1.0]), "single-label")
-    assert (rows.tolist(), columns.tolist()) == ([1, 0], [0, 1])
-    shares = softmax(values, axis=1)
-    np.testing.assert_allclose(scores, [shares[1, 0], 0.5 * shares[0, 1]])
-    assert all(not len(column) for column in rank(np.zeros((0, 3))))
-    with pytest.raises(DataError, match="known are paper and single-label"):
-        known_protocol("x")
 
 
 class Oracle:
@@ -173,9 +142,11 @@ def test_an_empty_picture_offers_itself_as_a_whole() -> None:
 
 def test_names_are_read_as_label_reads_them() -> None:
     _, grounder = oracle()
-    assert names_as_texts(grounder, ["bat_(animal)", "aerosol_can"]) == ["the bat", "the aerosol can"]
+    assert names_as_asked(grounder, ["bat_(animal)", "aerosol_can"]) == ["bat", "aerosol can"]
     grounder.recipe = "region-spot"
-    assert names_as_texts(grounder, ["bat_(animal)"]) == ["bat_(animal)"]
+    assert names_as_asked(grounder, ["bat_(animal)"]) == ["bat_(animal)"]
+    with pytest.raises(DataError, match="known are paper and single-label"):
+        known_protocol("x")
 
 
 def test_the_papers_rows_stand_beside_lvis_val_alone() -> None:

@@ -68,6 +68,14 @@ def test_sigmoid_scores_pairs_on_their_own() -> None:
     np.testing.assert_allclose(found.scores, np.sort(1 / (1 + np.exp(-LOGITS)), axis=None)[::-1], rtol=1e-5)
 
 
+def test_what_is_not_finite_is_no_pair() -> None:
+    logits = np.array([[1.0, 2.0, 0.0], [3.0, 3.0, 1.0], [np.nan, -np.inf, np.nan]])
+    boxes = np.tile(np.array([0.0, 0, 4, 4]), (3, 1))
+    found = rank(logits, boxes, ranking=RANKINGS["single-label"])
+    assert (found.regions.tolist(), found.labels.tolist()) == ([0, 1], [1, 0])
+    assert len(rank(logits, boxes).regions) == 6
+
+
 def test_nothing_to_rank() -> None:
     for regions, names in ((0, 4), (5, 0)):
         for ranking in RANKINGS.values():

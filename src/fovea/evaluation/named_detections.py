@@ -12,15 +12,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from fovea.answers import softmax
 from fovea.datasets.annotations import AnnotatedPicture, Category
 from fovea.errors import DataError
 from fovea.evaluation.average_precision import PER_PICTURE, Detections, Shape, average_precision, federated
 from fovea.evaluation.box_sources import BoxSource
+from fovea.evaluation.region_ranking import RANKINGS, Ranked, rank
 from fovea.evaluation.results import Row, append, resume
 from fovea.grounder import Grounder
 from fovea.language.names import readable
-from fovea.language.templates import with_article
 from fovea.pictures import PictureSource, open_picture
 from fovea.proposers.finder import Pointed
 from fovea.regions import Regions, Rle, rle_from_json, rle_to_json
@@ -33,9 +32,6 @@ PROTOCOLS: Mapping[Protocol, str] = {
     "paper": "softmax over all names, the best 900 pairs of region and name; a detector's score counts as a factor",
     "single-label": "softmax over all names, of every region only the best; a detector's score counts as a factor",
 }
-
-# Pairs that are kept before detectors' scores count.
-_PAIRS = 900
 
 # What a row of results must have to be counted.
 _NEEDED = frozenset({"key", "boxes", "regions", "categories", "scores"})
@@ -83,45 +79,12 @@ def known_protocol(name: str) -> Protocol:
     raise DataError(f"there is no protocol called {name!r}", f"known are {' and '.join(known)}")
 
 
-def rank(
-    values: np.ndarray, box_scores: np.ndarray | None = None, protocol: Protocol = "paper"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of regions and names, best first (specs/regionspot.md, 8).
-
-    A detector's scores count after the best pairs were taken, as in the released program: a pair of a sure box may be
-    cut by then.
-
-    Args:
-        values: ``(R, C)`` logits.
-        box_scores: ``(R,)`` scores of the boxes, or None.
-        protocol: see ``PROTOCOLS``.
-
-    Returns:
-        ``(D,)`` int rows, ``(D,)`` int columns and ``(D,)`` float64 scores 0..1; of equals the first come first. Pairs
-        whose logit is not finite are none.
-    """
-    shares = np.where(np.isfinite(values), softmax(values, axis=1), -1.0)
-    if protocol == "single-label" and shares.size:
-        best = shares.argmax(axis=1)
-        shares = np.where(np.arange(shares.shape[1]) == best[:, None], shares, -1.0)
-    order = np.argsort(-shares, axis=None, kind="stable")[:_PAIRS]
-    order = order[shares.flat[order] >= 0]
-    rows, columns = np.divmod(order, max(1, shares.shape[1]))
-    scores = shares.flat[order]
-    if box_scores is not None:
-        scores = scores * np.asarray(box_scores, np.float64)[rows]
-    again = np.argsort(-scores, kind="stable")
-    return rows[again], columns[again], scores[again]
-
-
-def names_as_texts(grounder: Grounder, names: Sequence[str]) -> list[str]:
-    """Names as the scorer is asked for them: as ``label`` asks, without underscores and remarks in parentheses.
+def names_as_asked(grounder: Grounder, names: Sequence[str]) -> list[str]:
+    """Names as a recipe is asked for them: without underscores and remarks in parentheses.
 
     RegionSpot's bank of texts takes names as files write them.
     """
-    if grounder.recipe.startswith("region-spot"):
-        return list(names)
-    return [with_article(readable(name)) for name in names]
+    return list(names) if grounder.recipe.startswith("region-spot") else [readable(name) for name in names]
 
 
 def evaluate_detections(
@@ -158,16 +121,17 @@ def evaluate_detections(
         about["grid"] = grounder.finder.grid.name
     done = {} if out is None else resume(out, about, _NEEDED)
     numbers = sorted(benchmark.categories)
-    texts = names_as_texts(grounder, [benchmark.categories[number].name for number in numbers])
+    names = names_as_asked(grounder, [benchmark.categories[number].name for number in numbers])
     most = PER_PICTURE if federated(benchmark.categories) else None
     truth, found = [], {}
     for picture, source in benchmark.pictures():
         rows = done.pop(str(picture.id), None)
         if rows is None:
-            regions, values = _matrix(grounder, source, boxes.regions(picture), texts, "mask" in shapes)
+            regions, values = _matrix(grounder, source, boxes.regions(picture), names, "mask" in shapes)
             # SAM's own estimate of its masks says nothing of how sure a box is.
             scores = None if boxes.name == "grid" else regions.scores
-            rows = [_row(picture, regions, rank(values, scores, protocol), numbers, most, "mask" in shapes)]
+            ranked = rank(values, regions.boxes, scores, RANKINGS[protocol])
+            rows = [_row(picture, regions, ranked, numbers, most, "mask" in shapes)]
             if out is not None:
                 append(out, rows)
         truth.append(picture)
@@ -177,35 +141,35 @@ def evaluate_detections(
 
 
 def _matrix(
-    grounder: Grounder, source: PictureSource, given: Regions | None, texts: list[str], with_masks: bool
+    grounder: Grounder, source: PictureSource, given: Regions | None, names: list[str], with_masks: bool
 ) -> tuple[Regions, np.ndarray]:
-    """The regions of a picture, and how well every text fits each: ``(R, T)``."""
+    """The regions of a picture, and how well every name fits each: ``(R, C)``."""
     picture = open_picture(source)
-    wanted = with_masks or grounder.scorer.needs_masks
+    wanted = with_masks or grounder.names_masks
     regions = grounder.finder.find(picture, Pointed(regions=given), wanted, grounder.cache)
     if not len(regions):
-        return regions, np.zeros((0, len(texts)), np.float32)
-    return regions, grounder.scorer.score(picture, regions, texts, grounder.cache).values
+        return regions, np.zeros((0, len(names)), np.float32)
+    return regions, grounder.name(picture, regions, names).values
 
 
 def _row(
     picture: AnnotatedPicture,
     regions: Regions,
-    ranked: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ranked: Ranked,
     numbers: Sequence[int],
     most: int | None,
     with_masks: bool,
 ) -> Row:
     """What is kept of a picture: the regions that have a name, each once, and their names."""
-    rows, columns, scores = (column[:most] for column in ranked)
-    used, places = np.unique(rows, return_inverse=True)
+    order = np.argsort(-ranked.scores, kind="stable")[:most]
+    used, places = np.unique(ranked.regions[order], return_inverse=True)
     kept = regions.select(used)
     return {
         "key": str(picture.id),
         "boxes": [[_short(value) for value in box] for box in kept.boxes],
         "regions": places.tolist(),
-        "categories": [numbers[column] for column in columns],
-        "scores": [_short(score) for score in scores],
+        "categories": [numbers[column] for column in ranked.labels[order]],
+        "scores": [_short(score) for score in ranked.scores[order]],
         "masks": [rle_to_json(mask) for mask in kept.masks or ()] if with_masks else None,
     }
 

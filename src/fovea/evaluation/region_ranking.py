@@ -59,7 +59,7 @@ def rank(
     """Rank all pairs of a region and a name.
 
     Args:
-        logits: ``(N, C)`` of N regions and C names.
+        logits: ``(N, C)`` of N regions and C names; a pair whose logit is not finite is none.
         boxes: ``(N, 4)`` xyxy pixels, already inside of the picture (:func:`clipped`). Pairs of boxes without area take
             part in the cut, as in the released program, and are dropped behind it.
         box_scores: ``(N,)`` of a detector, 0..1; none for annotated boxes.
@@ -70,7 +70,7 @@ def rank(
     """
     shares = softmax(logits, axis=1) if ranking.shares == "softmax" else _sigmoid(logits)
     # As the released program compares them: in single precision there are more equals.
-    shares = shares.astype(np.float32)
+    shares = np.where(np.isfinite(logits), shares, 0).astype(np.float32)
     fused = shares if box_scores is None else _fuse(shares, np.asarray(box_scores, np.float32), ranking)
     compared = fused if ranking.fused == "before" else shares
     if ranking.single_label and compared.size:
@@ -81,7 +81,7 @@ def rank(
         order = np.argsort(-compared, axis=None, kind="stable")
     kept = order[: ranking.top]
     regions, labels = np.divmod(kept, max(1, logits.shape[1]))
-    solid = has_area(boxes)[regions]
+    solid = has_area(boxes)[regions] & np.isfinite(logits[regions, labels])
     return Ranked(regions[solid], labels[solid], fused.ravel()[kept][solid])
 
 
