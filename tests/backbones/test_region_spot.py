@@ -16,8 +16,9 @@ from transformers import CLIPConfig, CLIPModel
 
 from fovea.backbones import region_spot_files
 from fovea.backbones.clip import ClipEncoder, _HuggingFaceTowers, load_clip
+from fovea.backbones.converting import convert_checkpoint
 from fovea.backbones.region_spot import ClipPlaces, RegionSpotModel, load_region_spot
-from fovea.backbones.region_spot_files import RegionSpotSettings, convert_region_spot, open_region_spot
+from fovea.backbones.region_spot_files import RegionSpotSettings, open_region_spot
 from fovea.backbones.sam import SamSegmenter, load_sam
 from fovea.backbones.sam_tokens import box_tokens
 from fovea.backbones.sources import PRESETS, resolve_models
@@ -237,10 +238,11 @@ def test_released_files_are_converted(
     name: str, checkpoint: Callable[..., Path], clip_directory: Path, tmp_path: Path, model: RegionSpotModel
 ) -> None:
     out = tmp_path / "out" / "region-spot"
-    convert_region_spot(checkpoint(name), out, str(clip_directory), 32, names=["a", "b"], allow_pickle=True)
+    made = convert_checkpoint(checkpoint(name), out, str(clip_directory), size=32, allow_pickle=True)
+    assert made.role == "region_spot"
     head, settings, called = open_region_spot(str(out))
     assert (called, settings.clip, settings.clip_size) == ("region-spot", str(clip_directory), 32)
-    assert (settings.names, settings.antialias, settings.templates) == (("a", "b"), False, imagenet_templates())
+    assert (settings.antialias, settings.templates) == (False, imagenet_templates())
     for key, value in model.head.state_dict().items():
         assert torch.equal(head.state_dict()[key], value)
     assert resolve_models(str(out)).region_spot == str(out)
@@ -264,7 +266,7 @@ def test_other_weights_are_refused(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
-        convert_region_spot(checkpoint("x.safetensors", **changes), tmp_path / "o", str(clip_directory), 32)
+        convert_checkpoint(checkpoint("x.safetensors", **changes), tmp_path / "o", str(clip_directory), size=32)
     assert not (tmp_path / "o").exists()
 
 
@@ -273,14 +275,16 @@ def test_what_cannot_be_converted_is_said(
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(CheckpointError, match="pickles are only read on request"):
-        convert_region_spot(checkpoint(), out, str(clip_directory), 32)
+        convert_checkpoint(checkpoint(), out, str(clip_directory), size=32)
     with pytest.raises(CheckpointError, match=r"tokens of 32 and texts of 24 numbers, and .*mini-clip has 256 and 256"):
-        convert_region_spot(checkpoint("x.safetensors"), out, PRESETS["mini-vit"].clips[0], 128)
+        convert_checkpoint(checkpoint("x.safetensors"), out, PRESETS["mini-vit"].clips[0], size=128)
     with pytest.raises(CheckpointError, match="30 pixels"):
-        convert_region_spot(checkpoint("x.safetensors"), out, str(clip_directory), 30)
+        convert_checkpoint(checkpoint("x.safetensors"), out, str(clip_directory), size=30)
+    with pytest.raises(CheckpointError, match="does not say which CLIP"):
+        convert_checkpoint(checkpoint("x.safetensors"), out, str(clip_directory))
     (tmp_path / "page.pth").write_text("<html>not found</html>")
-    with pytest.raises(CheckpointError, match="cannot be loaded"):
-        convert_region_spot(tmp_path / "page.pth", out, str(clip_directory), 32, allow_pickle=True)
+    with pytest.raises(CheckpointError, match="is a web page"):
+        convert_checkpoint(tmp_path / "page.pth", out, str(clip_directory), size=32, allow_pickle=True)
     assert not out.exists()
 
 

@@ -1,4 +1,4 @@
-"""From released files to the directories that fovea reads: Alpha-CLIP's and ALBEF's."""
+"""From released files to the directories that fovea reads: Alpha-CLIP's, ALBEF's and RegionSpot's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.backbones.clip_resnet import RELEASED_TOKENIZER, ResnetFiles, load_tokenizer
 from fovea.backbones.matching_loading import load_word_pieces
+from fovea.backbones.region_spot_files import convert_region_spot, is_region_spot
 from fovea.backbones.sources import not_loaded, read_model
 from fovea.errors import CheckpointError
 from fovea.files import directory_beside
@@ -50,16 +51,24 @@ class Converted:
 
 
 def convert_checkpoint(
-    checkpoint: str | Path, directory: str | Path, base: str | None = None, *, allow_pickle: bool = False
+    checkpoint: str | Path,
+    directory: str | Path,
+    base: str | None = None,
+    *,
+    size: int | None = None,
+    allow_pickle: bool = False,
 ) -> Converted:
     """Write a released file as a directory of safetensors, settings and tokenizer.
 
     Args:
-        checkpoint: an Alpha-CLIP in any of its layouts, of both towers or of the picture tower alone, or an ALBEF.
+        checkpoint: an Alpha-CLIP in any of its layouts, of both towers or of the picture tower alone, an ALBEF, or a
+            head of RegionSpot.
         directory: where it goes; must not be there yet.
         base: for an Alpha-CLIP the CLIP that it was trained from: a directory, a hub name, or a file in OpenAI's
             layout. Its text tower joins a picture tower alone, its tokenizer any of them. By default the released one
-            of these sizes. For an ALBEF a directory with its word pieces, beside the file or on the hub by default.
+            of these sizes. For an ALBEF a directory with its word pieces, beside the file or on the hub by default. For
+            a RegionSpot the CLIP that it was trained with.
+        size: side of that CLIP's input in pixels, for a RegionSpot.
         allow_pickle: whether files may be pickles. Only tensors and plain data are read from them.
 
     Raises:
@@ -70,7 +79,19 @@ def convert_checkpoint(
     with directory_beside(directory) as beside:
         if _is_albef(content):
             return _convert_albef(content, str(base or checkpoint), beside)
+        if is_region_spot(content):
+            return _convert_region_spot(content, base, size, beside)
         return _convert_alpha_clip(content, base, beside, allow_pickle)
+
+
+def _convert_region_spot(content: Mapping[str, Any], clip: str | None, size: int | None, directory: Path) -> Converted:
+    if clip is None or size is None:
+        raise CheckpointError(
+            "a head of RegionSpot does not say which CLIP it belongs to",
+            "name it and its input, such as --base openai/clip-vit-large-patch14-336 --size 336",
+        )
+    convert_region_spot(content, directory, clip, size)
+    return Converted(f"RegionSpot for {clip} at {size} px", "region_spot")
 
 
 def _is_albef(content: Mapping[str, Any]) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
-
-import torch
 
 from fovea.backbones.sources import fingerprint, not_loaded, read_model
 from fovea.errors import CheckpointError, ExpressionError
@@ -142,30 +140,22 @@ def save_region_spot(head: RegionSpotHead, settings: RegionSpotSettings, directo
     write_atomically(directory / "config.json", json.dumps(settings.to_json(), indent=1) + "\n")
 
 
-def convert_region_spot(
-    checkpoint: Path,
-    directory: Path,
-    clip: str,
-    clip_size: int,
-    *,
-    sam: str = RELEASED_SAM,
-    names: Sequence[str] = (),
-    heads: int = 8,
-    allow_pickle: bool = False,
-) -> RegionSpotSettings:
+def is_region_spot(content: Mapping[str, Any]) -> bool:
+    """Whether a file of weights is one of RegionSpot's."""
+    inner = content.get("model", content)
+    return isinstance(inner, Mapping) and any("to_clip." in str(key) for key in inner)
+
+
+def convert_region_spot(content: Mapping[str, Any], directory: Path, clip: str, clip_size: int) -> RegionSpotSettings:
     """Write a released head in the layout that fovea loads.
 
     The weights do not say which CLIP they belong to: those for 224 and for 336 pixels have the same shapes.
 
     Args:
-        checkpoint: a file as released, or the same as safetensors.
+        content: what the released file holds.
         directory: where the converted head goes.
         clip: the CLIP that it was trained with: a directory or a hub name. Its sizes are checked.
         clip_size: side of that CLIP's input in pixels, as trained.
-        sam: the SAM that it was trained with, likewise.
-        names: the vocabulary that it was trained on, where it should be known.
-        heads: of its attention.
-        allow_pickle: whether the file may be a pickle. Only tensors and plain data are read from it.
 
     Returns:
         What was written into ``config.json``.
@@ -174,16 +164,15 @@ def convert_region_spot(
         CheckpointError: the file is no head of RegionSpot, or the CLIP is not the one it was trained with.
         DataError: the directory cannot be written.
     """
+    head = build_region_spot(needed_region_spot_weights(content))
     try:
-        state = needed_region_spot_weights(_read(checkpoint, allow_pickle))
-        head = build_region_spot(state, heads)
         _check_clip(head.config, clip, clip_size)
     except CheckpointError:
         raise
     except Exception as error:
-        raise not_loaded(str(checkpoint), error) from error
+        raise not_loaded(clip, error) from error
     # The released program made pictures smaller without a filter, in training as in use.
-    settings = RegionSpotSettings(head.config, clip, clip_size, sam, names=tuple(names), antialias=False)
+    settings = RegionSpotSettings(head.config, clip, clip_size, RELEASED_SAM, antialias=False)
     save_region_spot(head, settings, directory)
     return settings
 
@@ -207,19 +196,3 @@ def _check_clip(head: RegionSpotConfig, clip: str, size: int) -> None:
             f"{size} pixels cannot be divided into {clip}'s patches of {vision.patch_size}",
             "released heads have 224 or 336",
         )
-
-
-def _read(path: Path, allow_pickle: bool) -> dict[str, Any]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
-    if not allow_pickle:
-        raise CheckpointError(
-            f"{path.name} is no safetensors file, and pickles are only read on request",
-            "allow pickles if you trust where it came from",
-        )
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path.name} holds no state dict", "give the weights of a RegionSpot")
-    return content

@@ -12,7 +12,10 @@ NAME = "convert"
 
 def run(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A file of an Alpha-CLIP or an ALBEF.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A file of an Alpha-CLIP, an ALBEF or a RegionSpot.", show_default=False
+        ),
     ],
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Where it goes; must not be there yet.", show_default=False)
@@ -22,10 +25,14 @@ def run(
         typer.Option(
             "--base",
             metavar="HUB_OR_DIR",
-            help="The CLIP that an Alpha-CLIP was trained from, whose text tower and tokenizer join it. "
-            "Default: the released one of its sizes.",
+            help="The CLIP that an Alpha-CLIP was trained from, whose text tower and tokenizer join it (default: the "
+            "released one of its sizes), or that a RegionSpot was trained with.",
             show_default=False,
         ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option("--size", metavar="PIXELS", help="Of that CLIP's input, for a RegionSpot.", show_default=False),
     ] = None,
     pickle: Annotated[
         bool, typer.Option("--pickle", help="Read pickles too (.pth, .pt, .bin): weights and plain data, no code.")
@@ -34,7 +41,7 @@ def run(
     """Write a released checkpoint as safetensors with settings and tokenizer."""
     from fovea.backbones.converting import convert_checkpoint
 
-    made = convert_checkpoint(checkpoint, directory, base, allow_pickle=pickle)
+    made = convert_checkpoint(checkpoint, directory, base, size=size, allow_pickle=pickle)
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"wrote {directory}: {made.kind}; use it with --models {directory}")
