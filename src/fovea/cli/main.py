@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fovea import __version__
-from fovea.cli import audit, doctor, evaluate, find, label, mark, recipes, scenes, train
+from fovea.cli import audit, data_tokens, doctor, evaluate, find, label, mark, recipes, scenes, train
 from fovea.errors import FoveaError
 
 app = typer.Typer(
@@ -24,6 +24,11 @@ app = typer.Typer(
 for command in (find, label, mark, scenes, evaluate, train, recipes, doctor):
     app.command(command.NAME)(command.run)
 app.add_typer(audit.app, name=audit.NAME)
+# MERGE: a command of cli/data.py.
+data = typer.Typer(no_args_is_help=True, help="Make training data from data.")
+data.callback()(lambda: None)
+data.command(data_tokens.NAME)(data_tokens.run)
+app.add_typer(data, name="data")
 
 
 def _version(wanted: bool) -> None:

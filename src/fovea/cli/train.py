@@ -14,7 +14,11 @@ NAME = "train"
 def run(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="mini-clip-resnet, mini-clip, mini-sam or mini-itm.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, or region-spot for data of yours.",
+            show_default=False,
+        ),
     ],
     config: Annotated[
         Path | None,
@@ -32,6 +36,15 @@ def run(
             "--from", metavar="DIR", help="Start a new run from this model, not at random.", show_default=False
         ),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR[,DIR...]",
+            help="Tokens of regions, for mini-region-spot and region-spot.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the settings and train nothing.")] = False,
 ) -> None:
     """Train an embedded model. A run that was stopped goes on where its last checkpoint stands."""
@@ -44,5 +57,5 @@ def run(
         return
     # Every line of the log carries the time that is left.
     logging.getLogger("fovea").setLevel(logging.INFO)
-    training.run(directory, start)
+    training.run(directory, start, data)
     typer.echo(f"the model is in {directory / 'model'}")

@@ -1,0 +1,1 @@
+"""Data made from data: pictures in, pictures with described regions out."""
