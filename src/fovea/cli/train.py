@@ -16,7 +16,7 @@ def run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, or region-spot for data of yours.",
+            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-region-spot, or region-spot for data of yours.",
             show_default=False,
         ),
     ],

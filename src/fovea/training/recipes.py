@@ -124,6 +124,22 @@ TRAININGS: dict[str, Training] = {
         ),
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
         Training(
+            "mini-region-spot",
+            RegionSpotSettings(
+                steps=4000,
+                batch_size=32,
+                lr=1e-3,
+                warmup=100,
+                average_decay=0.998,
+                evaluate_every=500,
+                hidden=512,
+                held_out=200,
+                templates=("a photo of the {}", "the {}"),
+            ),
+            _region_spot,
+            needs_data=_TOKENS,
+        ),
+        Training(
             "region-spot",
             RegionSpotSettings(steps=450_000, batch_size=16, lr=2.5e-5, milestones=(350 / 450, 420 / 450)),
             _region_spot,
