@@ -144,6 +144,7 @@ class RegionSpotObjective:
             "sam": self.about["sam weights"],
             "models": self.about["models"],
             "templates": list(self.settings.templates),
+            "reduce": "unit_mean",
             "names": list(dict.fromkeys(name for one in self.sets for name in one.vocabulary)),
         }
         (directory / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
