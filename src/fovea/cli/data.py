@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fovea.cli import data_tokens
 from fovea.cli.options import DeviceOption, DtypeOption, JsonOption, ModelsOption, PointsPerSideOption
 
 if TYPE_CHECKING:
@@ -23,11 +24,7 @@ _PARTLY = 3
 
 app = typer.Typer(no_args_is_help=True, help="Make training data from data.")
 
-
-@app.callback()
-def _group() -> None:
-    # With a callback the group keeps its sub-command's name, even though there is only one.
-    pass
+app.command(data_tokens.NAME)(data_tokens.run)
 
 
 @app.command("rgba")

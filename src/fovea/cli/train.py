@@ -16,7 +16,8 @@ def run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-alpha-clip, or alpha-clip for a CLIP of yours.",
+            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-alpha-clip, mini-region-spot; or alpha-clip "
+            "and region-spot for data of yours.",
             show_default=False,
         ),
     ],
@@ -38,8 +39,9 @@ def run(
         Path | None,
         typer.Option(
             "--data",
-            metavar="DIR",
-            help="Pictures with described regions, for mini-alpha-clip and alpha-clip.",
+            metavar="DIR[,DIR...]",
+            help="Pictures with described regions, for mini-alpha-clip and alpha-clip; tokens of regions, for "
+            "mini-region-spot and region-spot.",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +49,7 @@ def run(
         bool, typer.Option("--dry-run", help="Show the settings and the size of the data; train nothing.")
     ] = False,
 ) -> None:
-    """Train an embedded model, or give a CLIP an alpha plane.
+    """Train an embedded model, an alpha plane for a CLIP, or a head of RegionSpot.
 
     A run that was stopped goes on where its last checkpoint stands.
     """

@@ -12,20 +12,21 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from fovea.errors import FoveaError
 from fovea.files import write_atomically
-from fovea.training.optimizers import WeightGroup, average, build_optimizers, cosine_share
+from fovea.training.optimizers import WeightGroup, average, build_optimizers, learning_share
 from fovea.training.settings import TrainSettings
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,24 @@ class Objective(Protocol):
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write the averaged weights as a model, into an empty directory."""
+        ...
+
+
+@runtime_checkable
+class BringsOptimizers(Protocol):
+    """An objective that says itself how its weights move."""
+
+    def optimizers(self, settings: TrainSettings) -> list[Optimizer]:
+        """The optimisers, at their peak learning rates."""
+        ...
+
+
+@runtime_checkable
+class Evaluates(Protocol):
+    """An objective that can be measured on what it is not trained on."""
+
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """Measures of a module in evaluation mode, more being better; the first decides which model is the best."""
         ...
 
 
@@ -116,11 +135,16 @@ class _Run:
 
     def __init__(self, objective: Objective, settings: TrainSettings, directory: Path) -> None:
         self.objective, self.settings, self.directory = objective, settings, directory
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=settings.precision)
         # Convolutions on processors are faster with channels last, and nothing else minds.
         self.bare: nn.Module = objective.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bare.to(self.accelerator.device)
-        optimizers = build_optimizers(self.bare, objective.groups, settings.lr, settings.muon_lr, settings.weight_decay)
+        if isinstance(objective, BringsOptimizers):
+            optimizers = objective.optimizers(settings)
+        else:
+            optimizers = build_optimizers(
+                self.bare, objective.groups, settings.lr, settings.muon_lr, settings.weight_decay
+            )
         self.average = {
             key: value.detach().clone().float() if value.is_floating_point() else value.clone()
             for key, value in self.bare.state_dict().items()
@@ -181,7 +205,10 @@ class _Run:
 
     def export(self) -> None:
         """Write the model as it stands, beside its place first: nobody ever sees half of one."""
-        model, beside, old = (self.directory / name for name in ("model", "model.tmp", "model.old"))
+        self._export("model")
+
+    def _export(self, name: str) -> None:
+        model, beside, old = (self.directory / f"{name}{end}" for end in ("", ".tmp", ".old"))
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
         self.objective.export({key: value.cpu() for key, value in self.average.items()}, beside)
@@ -191,6 +218,35 @@ class _Run:
             model.rename(old)
         beside.rename(model)
         shutil.rmtree(old, ignore_errors=True)
+
+    def evaluate(self) -> None:
+        """Measure the averaged weights, log it, and keep the model as ``best/`` where none was better before."""
+        if not isinstance(self.objective, Evaluates):
+            return
+        measures = {key: round(value, 4) for key, value in self._averaged(self.objective.evaluate).items()}
+        if not measures:
+            return
+        path = self.directory / "evaluations.jsonl"
+        # What came after the checkpoint has come again.
+        rows = [row for row in _old_rows(path) if row["step"] < self.step]
+        first = next(iter(measures))
+        if all(measures[first] > row[first] for row in rows):
+            self._export("best")
+        rows.append({"step": self.step, **measures})
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        log.info("measured at step %d: %s", self.step, "  ".join(f"{key} {value}" for key, value in measures.items()))
+
+    def _averaged(self, measure: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
+        """Measure the module with its averaged weights, in evaluation mode."""
+        # What prepared the module has wrapped its forward pass: a copy of it might run the weights of the original.
+        trained = {key: value.clone() for key, value in self.bare.state_dict().items()}
+        self.bare.load_state_dict(self.average)
+        self.bare.eval()
+        try:
+            return measure(self.bare)
+        finally:
+            self.bare.load_state_dict(trained)
+            self.bare.train()
 
     def batches(self) -> DataLoader[dict[str, Any]]:
         """The batches that are left; with several processes each takes its own."""
@@ -211,7 +267,7 @@ class _Run:
         Raises:
             FoveaError: the loss is not finite, and a step would ruin the weights.
         """
-        share = cosine_share(self.step, self.settings.steps, self.settings.warmup)
+        share = learning_share(self.step, self.settings.steps, self.settings.warmup, self.settings.milestones)
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * share
@@ -221,7 +277,7 @@ class _Run:
         if not math.isfinite(value):
             raise FoveaError(f"the loss is {value} at step {self.step + 1}", "lower lr and muon_lr, then start again")
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.module.parameters(), 5.0)
+        self.accelerator.clip_grad_norm_(self.module.parameters(), self.settings.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -247,7 +303,7 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
         objective: what is trained.
         settings: how long and how fast.
         directory: receives ``checkpoint.pt``, ``log.jsonl``, ``loss.png`` and, at every checkpoint, the model
-            directory ``model/``.
+            directory ``model/``; where the objective is measured, ``evaluations.jsonl`` and the ``best/`` model too.
 
     Raises:
         FoveaError: the loss is not finite; the last checkpoint stays as it is.
@@ -276,6 +332,9 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
             record.add({"step": run.step, "minutes": round(run.seconds / 60, 2), **row})
             left = (now - begun) / (run.step - start) * (settings.steps - run.step)
             log.info(_line(run.step, settings.steps, row, left))
+        every = settings.evaluate_every
+        if record and every and (run.finished or run.step % every == 0):
+            run.evaluate()
         due = run.finished or now - saved_at > 60 * settings.checkpoint_minutes
         if record and due:
             saved_at = now

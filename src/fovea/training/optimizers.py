@@ -119,6 +119,20 @@ def cosine_share(step: int, steps: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
+def learning_share(step: int, steps: int, warmup: int, milestones: Sequence[float] = ()) -> float:
+    """Share of the peak learning rate at a step: a cosine, or falls to a tenth.
+
+    Args:
+        step: from 0 on.
+        steps: of the whole run.
+        warmup: steps of linear warm-up.
+        milestones: shares of the steps after each of which it falls to a tenth; without any it follows a cosine.
+    """
+    if not milestones or step < warmup:
+        return cosine_share(step, steps, warmup)
+    return float(0.1 ** sum(step >= milestone * steps for milestone in milestones))
+
+
 def average(shadow: dict[str, torch.Tensor], module: nn.Module, decay: float) -> None:
     """Move a running average of a module's state one step on, in place; integers are copied."""
     for key, value in module.state_dict().items():

@@ -14,10 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.backbones.sources import MINIS
 from fovea.errors import CheckpointError, DataError, ExpressionError, MissingExtraError
+from fovea.training.region_spot_settings import HeadSettings
 from fovea.training.settings import AlphaSettings, TrainSettings
 
 if TYPE_CHECKING:
+    from fovea.datasets.region_tokens import TokenShards
     from fovea.training.loop import Objective
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Data that a training learns from, where scenes do not do.
+
+    Attributes:
+        what: they are.
+        count: says how much there is of them.
+    """
+
+    what: str
+    count: Callable[[Path], str]
 
 
 @dataclass(frozen=True)
@@ -27,8 +42,8 @@ class Training:
     Attributes:
         name: of the mini.
         settings: how long and how fast.
-        build: makes the objective from the settings, and from the folder of data where it needs one.
-        needs_data: whether it learns from a folder of described pictures, and not from scenes.
+        build: makes the objective from the settings, and from the data where it needs some.
+        data: what the data are; None for trainings that learn from scenes.
         needs_start: whether it starts from a model that has to be named.
         start: the model that it starts from where none is named; None starts at random.
     """
@@ -36,7 +51,7 @@ class Training:
     name: str
     settings: TrainSettings
     build: Callable[[Any, Any], Objective]
-    needs_data: bool = False
+    data: Needed | None = None
     needs_start: bool = False
     start: Path | None = None
 
@@ -50,7 +65,8 @@ class Training:
         start = self._check(start, data)
         settings = json.dumps(dataclasses.asdict(self.settings), indent=1)
         begin = "" if start is None else f", from {start}"
-        return f"{self.name}{begin}, into {directory},{_counted(data)} with the settings\n{settings}"
+        much = "" if self.data is None or data is None else f" on {self.data.count(data)},"
+        return f"{self.name}{begin}, into {directory},{much} with the settings\n{settings}"
 
     def run(self, directory: Path, start: Path | None = None, data: Path | None = None) -> None:
         """Run it to its end, from its last checkpoint where there is one.
@@ -58,7 +74,7 @@ class Training:
         Args:
             directory: receives checkpoints, log and model.
             start: a model directory whose weights a new run starts from, instead of random ones.
-            data: a folder of described pictures, for trainings that need one.
+            data: what it learns from, for trainings that need it; several folders of tokens are separated by commas.
 
         Raises:
             DataError: there are no data, or there should be none.
@@ -79,23 +95,35 @@ class Training:
 
     def _check(self, start: Path | None, data: Path | None) -> Path | None:
         """The model to start from, once all that is needed is named."""
-        if self.needs_data and data is None:
-            raise DataError(f"{self.name} learns from described pictures", "name their folder with --data")
-        if data is not None and not self.needs_data:
+        if self.data is not None and data is None:
+            raise DataError(f"{self.name} learns from {self.data.what}", "name their folder with --data")
+        if data is not None and self.data is None:
             raise DataError(f"{self.name} learns from scenes, not from data", "leave --data out")
         if self.needs_start and start is None:
             raise CheckpointError(f"{self.name} starts from a CLIP", "name its directory with --from")
         return start or self.start
 
 
-def _counted(data: Path | None) -> str:
-    """How much there is to learn from."""
-    if data is None:
-        return ""
+def _count_described(data: Path) -> str:
     from fovea.datasets.region_text_shards import ShardIndex
 
     index = ShardIndex(data)
-    return f" on {len(index)} pictures ({index.captions} with captions) with {index.regions} regions,"
+    return f"{len(index)} pictures ({index.captions} with captions) with {index.regions} regions"
+
+
+def _count_tokens(data: Path) -> str:
+    sets = _token_sets(data)
+    return f"{sum(map(len, sets))} pictures of {len(sets)} data sets"
+
+
+_DESCRIBED = Needed("described pictures (fovea data rgba)", _count_described)
+_TOKENS = Needed("tokens of regions (fovea data tokens)", _count_tokens)
+
+
+def _token_sets(data: Path) -> list[TokenShards]:
+    from fovea.datasets.region_tokens import TokenShards
+
+    return [TokenShards(Path(part)) for part in str(data).split(",")]
 
 
 def _clip_resnet(settings: TrainSettings, _: Path | None) -> Objective:
@@ -129,6 +157,12 @@ def _alpha(settings: AlphaSettings, data: Path) -> Objective:
     return AlphaObjective(settings, ShardIndex(data))
 
 
+def _region_spot(settings: HeadSettings, data: Path) -> Objective:
+    from fovea.training.region_spot_objective import head_objective
+
+    return head_objective(settings, _token_sets(data))
+
+
 #: Every training by name.
 TRAININGS: dict[str, Training] = {
     training.name: training
@@ -154,11 +188,33 @@ TRAININGS: dict[str, Training] = {
                 keep=10.0,
             ),
             _alpha,
-            needs_data=True,
+            data=_DESCRIBED,
             start=MINIS / "mini-clip",
         ),
         Training(
-            "alpha-clip", AlphaSettings(steps=5000, batch_size=64, lr=2e-4), _alpha, needs_data=True, needs_start=True
+            "alpha-clip", AlphaSettings(steps=5000, batch_size=64, lr=2e-4), _alpha, data=_DESCRIBED, needs_start=True
+        ),
+        Training(
+            "mini-region-spot",
+            HeadSettings(
+                steps=4000,
+                batch_size=32,
+                lr=1e-3,
+                warmup=100,
+                average_decay=0.998,
+                evaluate_every=500,
+                hidden=512,
+                held_out=200,
+                templates=("a photo of the {}", "the {}"),
+            ),
+            _region_spot,
+            data=_TOKENS,
+        ),
+        Training(
+            "region-spot",
+            HeadSettings(steps=450_000, batch_size=16, lr=2.5e-5, milestones=(350 / 450, 420 / 450)),
+            _region_spot,
+            data=_TOKENS,
         ),
     )
 }

@@ -19,6 +19,11 @@ class TrainSettings:
         warmup: steps of linear warm-up.
         seed: of weights and data.
         average_decay: of the running average of the weights, which is what is shipped.
+        clip_norm: longest gradient; longer ones are shortened.
+        milestones: shares of the steps, 0..1, after each of which the learning rate falls to a tenth; without any it
+            follows a cosine.
+        precision: ``no`` for float32, or ``bf16`` for passes under autocast.
+        evaluate_every: steps between measurements, where the objective offers them; 0 for none.
         checkpoint_minutes: time between checkpoints.
         log_every: steps between lines of the log.
         workers: processes that make batches.
@@ -32,9 +37,21 @@ class TrainSettings:
     warmup: int = 100
     seed: int = 0
     average_decay: float = 0.998
+    clip_norm: float = 5.0
+    milestones: tuple[float, ...] = ()
+    precision: Literal["no", "bf16"] = "no"
+    evaluate_every: int = 0
     checkpoint_minutes: float = 3.0
     log_every: int = 10
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        # A file of settings holds a list.
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if self.precision not in ("no", "bf16"):
+            raise ValueError('precision is neither "no" nor "bf16"')
+        if any(not 0 <= milestone <= 1 for milestone in self.milestones):
+            raise ValueError("a milestone lies outside of 0..1")
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,7 @@ class AlphaSettings(TrainSettings):
     keep: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("whole_share", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies outside of 0..1")

@@ -1,0 +1,51 @@
+"""How RegionSpot's head is trained; the defaults are the released ones (specs/regionspot.md, 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fovea.training.focal_loss import Reduction
+from fovea.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class HeadSettings(TrainSettings):
+    """How long, how fast, and which head.
+
+    Attributes:
+        depth: layers of the head's decoder.
+        heads: of its attention.
+        hidden: width inside of its feed-forward parts.
+        dropout: while it is trained.
+        reduction: how the losses of regions become one. ``upstream`` also fills pictures up by repeating regions, as
+            the released training does.
+        held_out: pictures of every data set that are kept for measuring, at most a tenth of it.
+        templates: that names are put into, in place of ``{}``; their texts' vectors are averaged.
+        models: whose first CLIP reads the names; by default the ones that the tokens were made with.
+    """
+
+    weight_decay: float = 1e-4
+    warmup: int = 1000
+    clip_norm: float = 1.0
+    average_decay: float = 0.0
+    log_every: int = 50
+    evaluate_every: int = 5000
+    depth: int = 3
+    heads: int = 8
+    hidden: int = 2048
+    dropout: float = 0.1
+    reduction: Reduction = "mean"
+    held_out: int = 500
+    templates: tuple[str, ...] = ("a photo of a {}.", "{}.")
+    models: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # A file of settings holds a list.
+        object.__setattr__(self, "templates", tuple(self.templates))
+        if self.reduction not in ("mean", "upstream"):
+            raise ValueError('reduction is neither "mean" nor "upstream"')
+        if min(self.depth, self.heads, self.hidden, self.held_out) < 1 or not 0 <= self.dropout < 1:
+            raise ValueError("depth, heads, hidden or held_out is below 1, or dropout outside of 0..1")
+        if not self.templates or any(template.count("{}") != 1 for template in self.templates):
+            raise ValueError("a template does not say once where the name goes")
