@@ -47,8 +47,8 @@ class _Attention(nn.Module):
     def attend(self, queries: Tensor, seen: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(..., Q, width)`` and ``(..., K, key_width)``; the mask is added to ``(..., heads, Q, K)`` scores."""
         keys, values = self.to_kv(seen).chunk(2, dim=-1)
-        split = (one.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for one in (self.to_q(queries), keys, values))
-        mixed = F.scaled_dot_product_attention(*split, attn_mask=mask)
+        q, k, v = (one.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for one in (self.to_q(queries), keys, values))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         found: Tensor = self.to_out(mixed.transpose(-3, -2).flatten(-2))
         return found
 
