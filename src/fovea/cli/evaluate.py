@@ -54,7 +54,7 @@ def run(
         str | None,
         typer.Argument(
             metavar="[TABLE]",
-            help="After `table`: fgvp-styles, fgvp-recipes, iterprime or naming, all of a table's recipes at once.",
+            help="After `table`: fgvp-styles, fgvp-recipes, iterprime, naming or alpha-clip, all of its recipes at once.",
             show_default=False,
         ),
     ] = None,
@@ -65,6 +65,7 @@ def run(
             metavar="BENCHMARK",
             help="What a table is measured on. Default: scenes; scenes-names for names.",
             show_default=False,
+            rich_help_panel="Tables",
         ),
     ] = None,
     data: Annotated[
@@ -102,6 +103,7 @@ def run(
         typer.Option(
             "--proposals",
             help="ground-truth, sam-boxes, detections, grid or mask2former; for a table also several, with commas.",
+            rich_help_panel="Finding",
         ),
     ] = "ground-truth",
     assignment: Annotated[
@@ -109,10 +111,16 @@ def run(
         typer.Option(
             "--assignment",
             help="argmax, each expression its best region; or one-to-one, each region at most one expression.",
+            rich_help_panel="Finding",
         ),
     ] = "argmax",
     region: Annotated[
-        str, typer.Option("--region", help="How regions are given, to be named: mask, box or whole (not at all).")
+        str,
+        typer.Option(
+            "--region",
+            help="How regions are given, to be named: mask, box or whole (not at all).",
+            rich_help_panel="Naming",
+        ),
     ] = "mask",
     class_names: Annotated[
         Path | None,
@@ -121,10 +129,12 @@ def run(
             metavar="FILE",
             help="What the classes of imagenet-s are called (docs/naming.md).",
             show_default=False,
+            rich_help_panel="Naming",
         ),
     ] = None,
     background: Annotated[
-        str, typer.Option("--background", help="Around the objects of coco-names: kept or white.")
+        str,
+        typer.Option("--background", help="Around the objects of coco-names: kept or white.", rich_help_panel="Naming"),
     ] = "kept",
     boxes: Annotated[
         str | None,
@@ -133,15 +143,26 @@ def run(
             metavar="NAME|FORM:FILE",
             help="What lvis and scenes-lvis name: ground-truth (default), grid, glip:FILE or coco:FILE.",
             show_default=False,
+            rich_help_panel="Average precision",
         ),
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", help="Of lvis: paper (default) or single-label.", show_default=False),
+        typer.Option(
+            "--protocol",
+            help="Of lvis: paper (default) or single-label.",
+            show_default=False,
+            rich_help_panel="Average precision",
+        ),
     ] = None,
     iou: Annotated[
         str | None,
-        typer.Option("--iou", help="What lvis compares: box (default), mask or both.", show_default=False),
+        typer.Option(
+            "--iou",
+            help="What lvis compares: box (default), mask or both.",
+            show_default=False,
+            rich_help_panel="Average precision",
+        ),
     ] = None,
     models: ModelsOption = "mini",
     limit: Annotated[
@@ -171,7 +192,9 @@ def run(
             show_default=False,
         ),
     ] = None,
-    processes: Annotated[int, typer.Option("--processes", min=1, help="That measure a table side by side.")] = 1,
+    processes: Annotated[
+        int, typer.Option("--processes", min=1, help="That measure a table side by side.", rich_help_panel="Tables")
+    ] = 1,
     as_json: JsonOption = False,
     relations: RelationsOption = "extended",
     parser: ParserOption = "built-in",
