@@ -54,7 +54,7 @@ def run(
         str | None,
         typer.Argument(
             metavar="[TABLE]",
-            help="After `table`: fgvp-styles, fgvp-recipes, iterprime, naming or alpha-clip, all of its recipes at once.",
+            help="After `table`: fgvp-styles, fgvp-recipes, iterprime, naming or alpha-clip; all of its recipes.",
             show_default=False,
         ),
     ] = None,
