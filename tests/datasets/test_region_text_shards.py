@@ -122,7 +122,7 @@ def test_a_region_that_makes_no_sense_is_refused_when_it_is_read(region: Any, tm
     good = description()["regions"][0]
     row = good | region if isinstance(region, dict) and region else region
     write_folder(tmp_path, members("a", regions=[row]))
-    with pytest.raises(DataError, match="a region of 'a' cannot be read"):
+    with pytest.raises(DataError, match="the regions of a cannot be read"):
         ShardIndex(tmp_path)[0]
 
 

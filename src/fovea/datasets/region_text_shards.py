@@ -7,7 +7,6 @@ Every picture has two members, ``KEY.jpg`` (or another picture format) and ``KEY
 from __future__ import annotations
 
 import json
-import math
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,12 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fovea.datasets.region_texts import DescribedPicture, RegionText
-from fovea.errors import DataError, RegionError
-from fovea.regions import rle_from_json
-
-#: How names of pictures may end.
-PICTURE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+from fovea.datasets.region_texts import PICTURE_SUFFIXES, DescribedPicture, from_members
+from fovea.errors import DataError
 
 # A description has some kilobytes; more than this is no description.
 _MOST_BYTES = 64 << 20
@@ -98,11 +93,9 @@ class ShardIndex:
         Raises:
             DataError: the files have changed, or the description makes no sense.
         """
-        row, key = self._rows[number], self._keys[number]
-        data = _description(self._read(_Span(*row["description"].tolist())), key)
-        regions = tuple(_region(each, key) for each in data["regions"])
-        picture = self._read(_Span(*row["picture"].tolist()))
-        return DescribedPicture(key, picture, PICTURE_SUFFIXES[row["suffix"]], data["caption"], regions)
+        row = self._rows[number]
+        picture, description = (self._read(_Span(*row[name].tolist())) for name in ("picture", "description"))
+        return from_members(self._keys[number], {PICTURE_SUFFIXES[row["suffix"]]: picture, "json": description})
 
     def _read(self, span: _Span) -> bytes:
         path = self._files[span.file]
@@ -185,17 +178,3 @@ def _description(data: bytes, key: str) -> dict[str, Any]:
             f"the description of {key!r} cannot be read ({error})", 'it needs "caption" and "regions"'
         ) from error
     return {"caption": caption.strip(), "regions": regions}
-
-
-def _region(row: Any, key: str) -> RegionText:
-    try:
-        text, mask = row["text"], rle_from_json(row["mask"])
-        x1, y1, x2, y2 = (float(side) for side in row["box"])
-        score = float(row.get("score", 1.0))
-        if not isinstance(text, str) or not text.strip() or not all(map(math.isfinite, (x1, y1, x2, y2, score))):
-            raise ValueError("the text is empty, or a number is not finite")
-    except (ValueError, TypeError, KeyError, AttributeError, RegionError) as error:
-        raise DataError(
-            f"a region of {key!r} cannot be read ({error})", 'it needs "text", "mask", "box" and "score"'
-        ) from error
-    return RegionText(text.strip(), mask, (x1, y1, x2, y2), score)

@@ -79,7 +79,7 @@ def from_members(key: str, members: Mapping[str, bytes]) -> DescribedPicture:
     try:
         data = json.loads(members["json"])
         regions = tuple(map(_region, data["regions"]))
-        return DescribedPicture(key, members[suffix], suffix, _text(data.get("caption", "")), regions)
+        return DescribedPicture(key, members[suffix], suffix, _text(data.get("caption") or ""), regions)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, RegionError) as error:
         raise DataError(f"the regions of {key} cannot be read: {error!r}"[:300], "see docs/data.md") from error
 
@@ -90,10 +90,13 @@ def _region(row: dict[str, Any]) -> RegionText:
     if not all(map(math.isfinite, (x1, y1, x2, y2, score))):
         raise ValueError("a box or a score is no number")
     mask = rle_to_json(rle_from_json(row["mask"]))
-    return RegionText(_text(row["text"]), mask, (x1, y1, x2, y2), score)
+    text = _text(row["text"])
+    if not text:
+        raise ValueError("a region has an empty text")
+    return RegionText(text, mask, (x1, y1, x2, y2), score)
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
-    return value
+    return value.strip()

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from fovea.datasets.region_texts import DescribedPicture
 from fovea.errors import DataError, FoveaError, PictureError
 from fovea.pictures import open_picture
-from fovea.regions import decode_masks
+from fovea.regions import decode_masks, rle_from_json
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class RegionPairs(Dataset[dict[str, Any]]):
             width, height = image.size
             if list(region.mask["size"]) != [height, width]:
                 raise DataError(f"a mask of {described.key} has another size than the picture", "make the data anew")
-            mask = decode_masks([region.mask])[0]
+            mask = decode_masks([rle_from_json(region.mask)])[0]
             if not mask.any():
                 # An alpha of zeros says that all is background.
                 raise DataError(f"a mask of {described.key} is empty", "leave such regions out")
