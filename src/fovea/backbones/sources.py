@@ -68,7 +68,14 @@ def _mini(name: str) -> str:
 
 
 def _minis(name: str, *clips: str) -> ModelSources:
-    return ModelSources(name, tuple(map(_mini, clips)), _mini("mini-sam"), embedded=True, matcher=_mini("mini-itm"))
+    return ModelSources(
+        name,
+        tuple(map(_mini, clips)),
+        _mini("mini-sam"),
+        embedded=True,
+        matcher=_mini("mini-itm"),
+        alphas=(_mini("mini-alpha-clip"),),
+    )
 
 
 _BLIP = "Salesforce/blip-itm-base-coco"
