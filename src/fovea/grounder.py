@@ -198,11 +198,15 @@ class Grounder:
         """Whether boxes alone do not do for :meth:`label`."""
         return self.scorer.needs_masks and not isinstance(self.scorer, Namer)
 
+    def ask(self, picture: Picture, regions: Regions, texts: Sequence[str]) -> ScoreMatrix:
+        """How well texts fit regions, as the scorer alone says; no rules are applied."""
+        return self.scorer.score(picture, regions, texts, self.cache)
+
     def name(self, picture: Picture, regions: Regions, names: Sequence[str]) -> ScoreMatrix:
         """How well names fit regions: what :meth:`label` reads its answers from."""
         if isinstance(self.scorer, Namer):
             return self.scorer.name(picture, regions, names, self.cache)
-        matrix = self.scorer.score(picture, regions, [with_article(name) for name in names], self.cache)
+        matrix = self.ask(picture, regions, [with_article(name) for name in names])
         return ScoreMatrix(matrix.values, regions, tuple(names))
 
     def provenance(self, regions: Regions, relations: str = "none") -> Provenance:

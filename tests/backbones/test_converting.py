@@ -66,7 +66,7 @@ def pickled(tmp_path: Path) -> Path:
 def test_a_picture_tower_and_the_file_of_its_base(base: Path, pickled: Path, tmp_path: Path) -> None:
     out = tmp_path / "made" / "alpha"
     made = convert_checkpoint(pickled, out, str(base / "openai.safetensors"), allow_pickle=True)
-    assert (made.role, made.notes) == ("alpha", ())
+    assert (made.beside, made.notes) == ((), ())
     np.testing.assert_allclose(seen(out), RECORDED["alpha_image_features"], rtol=0, atol=2e-5)
     assert json.loads((out / "config.json").read_text())["alpha"] is True
     assert [path.name for path in out.parent.iterdir()] == ["alpha"]
@@ -103,7 +103,7 @@ def test_albef(albef_directory: Path, tmp_path: Path) -> None:
     torch.save({"model": {**state, "temp": torch.ones(())}, "epoch": 3}, tmp_path / "albef.pth")
     (tmp_path / "vocab.txt").write_text((albef_directory / "vocab.txt").read_text())
     made = convert_checkpoint(tmp_path / "albef.pth", tmp_path / "out", allow_pickle=True)
-    assert made.role == "matcher"
+    assert made.kind == "ALBEF"
     texts = ["there is a red dog"]
     scores = []
     for source in (tmp_path / "albef.pth", tmp_path / "out"):

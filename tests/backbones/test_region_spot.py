@@ -239,7 +239,7 @@ def test_released_files_are_converted(
 ) -> None:
     out = tmp_path / "out" / "region-spot"
     made = convert_checkpoint(checkpoint(name), out, str(clip_directory), size=32, allow_pickle=True)
-    assert made.role == "region_spot"
+    assert made.beside == (str(clip_directory), "facebook/sam-vit-base")
     head, settings, called = open_region_spot(str(out))
     assert (called, settings.clip, settings.clip_size) == ("region-spot", str(clip_directory), 32)
     assert (settings.antialias, settings.templates) == (False, imagenet_templates())

@@ -133,8 +133,7 @@ def load_alpha_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch
         # As with every model of transformers: importing it takes longer than a small model does to answer.
         from transformers import AutoTokenizer
 
-        folder = Path(source)
-        model = read_alpha_clip(folder if folder.exists() else _download(source))
+        model = read_alpha_clip(local_directory(source))
         encoder = AlphaEncoder(
             model.to(device, dtype), AutoTokenizer.from_pretrained(source), **hugging_face_settings(source, model)
         )
@@ -147,7 +146,10 @@ def load_alpha_clip(source: str, device: str = "cpu", dtype: torch.dtype = torch
     return encoder
 
 
-def _download(name: str) -> Path:
+def local_directory(source: str) -> Path:
+    """The directory of a model, which is downloaded if its name is one of the hub's."""
+    if Path(source).exists():
+        return Path(source)
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(name, allow_patterns=["*.json", "model*.safetensors", "merges.txt"]))
+    return Path(snapshot_download(source, allow_patterns=["*.json", "model*.safetensors", "merges.txt"]))

@@ -41,13 +41,13 @@ class Converted:
 
     Attributes:
         kind: what kind of model it is.
-        role: how ``--models`` uses it: the name of the folder that it may have in a directory of several models.
         notes: what the user should know about it.
+        beside: models that have to be named with it.
     """
 
     kind: str
-    role: str
     notes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 def convert_checkpoint(
@@ -76,6 +76,8 @@ def convert_checkpoint(
         DataError: the directory is there already, or cannot be written.
     """
     content = read_checkpoint(Path(checkpoint), allow_pickle=allow_pickle, hint="add --pickle if you trust its source")
+    if size is not None and not is_region_spot(content):
+        raise CheckpointError("--size is of a RegionSpot, and this is none", "leave it out")
     with directory_beside(directory) as beside:
         if _is_albef(content):
             return _convert_albef(content, str(base or checkpoint), beside)
@@ -90,8 +92,8 @@ def _convert_region_spot(content: Mapping[str, Any], clip: str | None, size: int
             "a head of RegionSpot does not say which CLIP it belongs to",
             "name it and its input, such as --base openai/clip-vit-large-patch14-336 --size 336",
         )
-    convert_region_spot(content, directory, clip, size)
-    return Converted(f"RegionSpot for {clip} at {size} px", "region_spot")
+    settings = convert_region_spot(content, directory, clip, size)
+    return Converted(f"RegionSpot for {clip} at {size} px", beside=(settings.clip, settings.sam))
 
 
 def _is_albef(content: Mapping[str, Any]) -> bool:
@@ -108,7 +110,7 @@ def _convert_albef(content: Mapping[str, Any], words: str, directory: Path) -> C
     save_file({k: v.contiguous() for k, v in weights.items()}, directory / "model.safetensors", {"format": "pt"})
     (directory / "config.json").write_text(json.dumps(config.to_json(), indent=2), encoding="utf-8")
     load_word_pieces(words).save(str(directory / "tokenizer.json"))
-    return Converted("ALBEF", "matcher")
+    return Converted("ALBEF")
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _convert_alpha_clip(content: Mapping[str, Any], base: str | None, directory:
     save_alpha_clip(model, directory, _tokenizer(base, config))
     _copy_preprocessor(base, directory)
     notes = () if has_trained_alpha(model) else ("the file holds no alpha plane: the model ignores all masks",)
-    return Converted(f"Alpha-CLIP, {name}, {sizes.image_size} px", "alpha", notes)
+    return Converted(f"Alpha-CLIP, {name}, {sizes.image_size} px", notes)
 
 
 def _read_base(base: str, allow_pickle: bool) -> _Base:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +19,11 @@ from fovea.networks.region_spot_weights import build_region_spot, needed_region_
 
 #: What ``config.json`` calls such a head.
 MODEL_TYPE = "region-spot"
+
+# How :func:`fovea.backbones.sources.fingerprint` names weights.
+_FINGERPRINT = re.compile("[0-9a-f]{32}")
+
+_logger = logging.getLogger(__name__)
 
 #: The SAM that released heads were trained with.
 RELEASED_SAM = "facebook/sam-vit-base"
@@ -94,17 +101,26 @@ class RegionSpotSettings:
             CheckpointError: they are others.
         """
         for what, trained, given in (("CLIP", self.clip, clip), ("SAM", self.sam, sam)):
-            if trained and given and not _same(trained, given):
+            if trained and given and not _fits(what, trained, given):
                 raise CheckpointError(
                     f"{name} was trained with the {what} {trained}, and this one is {given}",
                     "name the right one with --models, or write into config.json what yours is called",
                 )
 
 
-def _same(trained: str, given: str) -> bool:
-    """Whether a source is the model of that name, path or fingerprint; copies keep the last part of their names."""
-    last = [name.rstrip("/").rsplit("/", 1)[-1].lower() for name in (trained, given)]
-    return last[0] == last[1] or trained == fingerprint(given)
+def _fits(what: str, trained: str, given: str) -> bool:
+    """Whether a source may be the model of that name, path or fingerprint.
+
+    Copies keep the last part of their names, but for folders that are named after what they hold: those may be anyone's
+    copy of a named model, which is said and left to the sizes.
+    """
+    if trained == given or trained == fingerprint(given) != "unknown":
+        return True
+    last, own = (name.rstrip("/").rsplit("/", 1)[-1].lower() for name in (trained, given))
+    if own == what.lower() and not _FINGERPRINT.fullmatch(trained):
+        _logger.warning("whether %s is the %s that the head was trained with, %s, cannot be told", given, what, trained)
+        return True
+    return own == last != what.lower()
 
 
 def open_region_spot(source: str) -> tuple[RegionSpotHead, RegionSpotSettings, str]:

@@ -44,4 +44,4 @@ def run(
     made = convert_checkpoint(checkpoint, directory, base, size=size, allow_pickle=pickle)
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"wrote {directory}: {made.kind}; use it with --models {directory}")
+    typer.echo(f"wrote {directory}: {made.kind}; use it with --models {','.join([str(directory), *made.beside])}")

@@ -235,7 +235,14 @@ def run(
         aggregate, template,
         grid=searching,
     )  # fmt: skip
-    if benchmark in NAMING_BENCHMARKS or table in NAMING_TABLES:
+    names_regions = benchmark in NAMING_BENCHMARKS or table in NAMING_TABLES
+    if (region, class_names, background) != ("mask", None, "kept") and not names_regions:
+        raise typer.BadParameter(
+            "--region, --class-names and --background are for scenes-names, imagenet-s, coco-names"
+        )
+    if (boxes or protocol or iou) and benchmark not in DETECTION_BENCHMARKS:
+        raise typer.BadParameter("--boxes, --protocol and --iou are for lvis and scenes-lvis")
+    if names_regions:
         from fovea.cli.naming import run_naming
 
         if (proposals, assignment, processes) != ("ground-truth", "argmax", 1):
@@ -245,13 +252,11 @@ def run(
     if benchmark in DETECTION_BENCHMARKS:
         from fovea.cli.detections import run_detections
 
-        if proposals != "ground-truth":
-            raise typer.BadParameter(f"{benchmark} takes its regions from --boxes", param_hint="--proposals")
+        if (proposals, assignment, processes) != ("ground-truth", "argmax", 1) or table is not None:
+            raise typer.BadParameter(f"{benchmark} takes its regions from --boxes: leave the options of finding out")
         searched = replace(experiment, proposals="grid" if boxes == "grid" else proposals)
         run_detections(searched, boxes or "ground-truth", protocol or "paper", iou or "box", out, as_json)
         return
-    if boxes or protocol or iou:
-        raise typer.BadParameter("--boxes, --protocol and --iou are for lvis and scenes-lvis")
     if table is not None:
         from fovea.cli.tables import run_table
 

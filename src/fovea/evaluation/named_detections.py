@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fovea.datasets.annotations import AnnotatedPicture, Category
-from fovea.errors import DataError
+from fovea.errors import DataError, ExpressionError
 from fovea.evaluation.average_precision import PER_PICTURE, Detections, Shape, average_precision, federated
 from fovea.evaluation.box_sources import BoxSource
 from fovea.evaluation.region_ranking import RANKINGS, Ranked, rank
@@ -125,6 +125,8 @@ def evaluate_detections(
     most = PER_PICTURE if federated(benchmark.categories) else None
     truth, found = [], {}
     for picture, source in benchmark.pictures():
+        if "mask" in shapes and not all(one.segmentation for one in picture.annotations):
+            raise DataError(f"picture {picture.id} has annotations without masks", "use --iou box")
         rows = done.pop(str(picture.id), None)
         if rows is None:
             regions, values = _matrix(grounder, source, boxes.regions(picture), names, "mask" in shapes)
@@ -149,7 +151,10 @@ def _matrix(
     regions = grounder.finder.find(picture, Pointed(regions=given), wanted, grounder.cache)
     if not len(regions):
         return regions, np.zeros((0, len(names)), np.float32)
-    return regions, grounder.name(picture, regions, names).values
+    values = grounder.name(picture, regions, names).values
+    if np.isnan(values).any():
+        raise ExpressionError(f"{grounder.models} gives scores that are not finite", "try --dtype float32")
+    return regions, values
 
 
 def _row(

@@ -185,9 +185,10 @@ def _read(directory: Path) -> tuple[CLIPModel, torch.dtype]:
     if config.model_type != "clip":
         raise CheckpointError(f"{directory} is a {config.model_type} model", "name a CLIP with a vision transformer")
     if getattr(config, "alpha", False):
+        from fovea.backbones.alpha_clip import local_directory
         from fovea.networks.alpha_clip_weights import read_alpha_clip
 
-        clip = read_alpha_clip(directory)
+        clip = read_alpha_clip(local_directory(source))
     else:
         clip = CLIPModel.from_pretrained(source)
     return clip.float(), config.dtype or torch.float32

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import Dataset
 
 from fovea.backbones.clip import load_clip
-from fovea.backbones.region_spot_files import RegionSpotSettings, save_region_spot
+from fovea.backbones.region_spot_files import RegionSpotSettings, open_region_spot, save_region_spot
 from fovea.backbones.sources import fingerprint, resolve_models
 from fovea.backbones.text_bank import TextBank
 from fovea.datasets.region_tokens import PictureTokens, TokenShards
@@ -130,8 +129,20 @@ class RegionSpotObjective:
         return {key: float(np.mean([each[key] for each in found])) for key in found[0]} if found else {}
 
     def start_from(self, directory: Path) -> None:
-        """Take the weights that :meth:`export` wrote: the second stage of a training."""
-        self.module.load_state_dict(load_file(directory / "model.safetensors"))
+        """Take the weights that :meth:`export` wrote: the second stage of a training.
+
+        Raises:
+            CheckpointError: it is no head, or was trained with other models than the tokens were made with.
+        """
+        head, settings, name = open_region_spot(str(directory))
+        for what, trained, given in (
+            ("CLIP", settings.clip, self.about["clip weights"]),
+            ("SAM", settings.sam, self.about["sam weights"]),
+            ("size of CLIP's input", settings.clip_size, self.about["clip_size"]),
+        ):
+            if trained != given:
+                raise CheckpointError(f"{name} has another {what} than the tokens: {trained}", "make tokens for it")
+        self.module.load_state_dict(head.state_dict())
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
         """Write the head, and what it was trained with."""
