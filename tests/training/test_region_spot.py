@@ -31,6 +31,7 @@ from fovea.training.region_spot_settings import HeadSettings
 from fovea.training.region_token_batches import RegionTokenBatches, collate, split_pictures
 
 WIDTH, TEXT, TOKEN = 16, 12, 6
+SIZE = np.array([8, 8], np.float32)
 SETTINGS = HeadSettings(
     steps=60,
     batch_size=8,
@@ -55,7 +56,7 @@ def write_set(directory: Path, names: Sequence[str], count: int, seed: int, mode
         tokens = directions[labels] + 0.1 * rng.normal(size=(len(labels), TOKEN))
         places = rng.normal(size=(5, WIDTH))
         boxes = np.tile(np.array([0, 0, 4, 4], np.float32), (len(labels), 1))
-        pictures.append(PictureTokens(id_, tokens.astype(np.float32), boxes, labels, places.astype(np.float16)))
+        pictures.append(PictureTokens(id_, tokens.astype(np.float32), boxes, labels, SIZE, places.astype(np.float16)))
     directory.mkdir(parents=True)
     shard_path(directory, 0).write_bytes(encode_shard(pictures, [{"id": i, "status": "ok"} for i in range(count)]))
     about = {"vocabulary": list(names), "models": models, "clip weights": models, "sam weights": "s", "clip_size": 32}
