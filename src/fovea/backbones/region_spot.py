@@ -74,16 +74,18 @@ class ClipPlaces:
         Returns:
             ``(1, 1 + grid * grid, width)`` float32, the class token first, without the norm behind the last block.
         """
-        key = ("clip-places", self.encoder.key, self.size, self.antialias, self.width, picture.key)
-        return cache.get_or_compute(key, lambda: self._see(picture))
+        key = ("clip-places", self.encoder.key, self.size, self.antialias, picture.key)
+        tokens = cache.get_or_compute(key, lambda: self._see(picture))
+        if not self._positions.shape[1]:
+            return tokens
+        return torch.cat([tokens, self._positions[None].to(tokens)], dim=-1)
 
     def _see(self, picture: Picture) -> Tensor:
         planes = torch.from_numpy(picture.pixels.astype(np.float32)).permute(2, 0, 1)[None]
         squashed = F.interpolate(planes, (self.size, self.size), mode="bilinear", antialias=self.antialias)
         with torch.inference_mode():
             pixels = self.encoder.tensor(squashed.permute(0, 2, 3, 1).numpy())
-            tokens = self._tokens.places(pixels).float()
-            return torch.cat([tokens, self._positions.to(tokens)[None]], dim=-1)
+            return self._tokens.places(pixels).float()
 
     def readout(self) -> tuple[Tensor, Tensor]:
         """See :meth:`fovea.backbones.inner.PlaceTokens.readout`; positions count nothing. On the CPU, float32."""
