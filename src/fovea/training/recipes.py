@@ -199,7 +199,7 @@ TRAININGS: dict[str, Training] = {
             HeadSettings(
                 steps=160,
                 batch_size=16,
-                lr=1e-4,
+                lr=3e-4,
                 warmup=20,
                 average_decay=0.95,
                 log_every=20,

@@ -88,7 +88,9 @@ class RegionSpotObjective:
         )
         self.module = RegionSpotHead(self.config, settings.dropout)
         self.positions = int(self.about["positions"] or 0)
-        if settings.start == "places" and readout is not None:
+        if settings.start == "places":
+            if readout is None:
+                raise ValueError("a start from places needs the CLIP's readout")
             some = [sets[0][int(number)] for number in self.learnt[0][:_TO_START]]
             start_from_places(self.module, some, self.positions, readout)
 
