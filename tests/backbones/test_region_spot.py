@@ -205,8 +205,44 @@ def test_places_at_another_size() -> None:
         torch.testing.assert_close(larger.of(picture, cache), seen.last_hidden_state, atol=tolerance, rtol=0)
     with pytest.raises(CheckpointError, match="patches of 16"):
         ClipPlaces(encoder, 100)
-    with pytest.raises(CheckpointError, match="no vision transformer"):
-        ClipPlaces(load_clip(PRESETS["mini"].clips[0]), 128)
+
+
+def test_places_of_a_resnet_and_positions_behind_them() -> None:
+    encoder = load_clip(PRESETS["mini"].clips[0])
+    picture = open_picture(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    cache = FeatureCache()
+    bare, told = ClipPlaces(encoder, 64), ClipPlaces(encoder, 64, positions=8)
+    assert (bare.grid, bare.width, told.width) == (4, 512, 520)
+    with torch.inference_mode():
+        seen = encoder._model.visual.stages(encoder.tensor(picture.pixels[None].copy()))[-1][0]
+    tokens = bare.of(picture, cache)[0]
+    torch.testing.assert_close(tokens[1:].T.reshape(512, 4, 4), seen, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(tokens[0], seen.mean((1, 2)), atol=1e-4, rtol=1e-4)
+    found = told.of(picture, cache)[0]
+    torch.testing.assert_close(found[:, :512], tokens)
+    assert not found[0, 512:].any()
+    # Half-waves across the picture, one and eight of them, of x and then of y; x changes first.
+    middles = torch.tensor([0.125, 0.375, 0.625, 0.875])
+    torch.testing.assert_close(found[1:5, 512] / 4, (middles * torch.pi).sin())
+    torch.testing.assert_close(found[1::4, 517] / 4, (middles * 8 * torch.pi).sin())
+
+
+@pytest.mark.parametrize("preset", ["mini", "mini-vit"])
+def test_a_place_is_read_out_as_the_tower_does(preset: str) -> None:
+    encoder = load_clip(PRESETS[preset].clips[0])
+    places = ClipPlaces(encoder, 128, positions=4)
+    weight, bias = places.readout()
+    tokens = 3 * torch.randn(5, places.width - 4, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        if preset == "mini":
+            pool = encoder._model.visual.attnpool
+            wanted, given = pool.c_proj(pool.v_proj(tokens)), tokens
+        else:
+            model = encoder._model
+            wanted = model.visual_projection(model.vision_model.post_layernorm(tokens))
+            given = torch.nn.functional.layer_norm(tokens, tokens.shape[-1:])
+    padded = torch.nn.functional.pad(given, (0, 4), value=9.0)
+    torch.testing.assert_close(padded @ weight.T + bias, wanted, atol=1e-3, rtol=1e-3)
 
 
 @pytest.fixture

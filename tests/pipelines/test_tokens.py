@@ -14,11 +14,12 @@ from transformers import CLIPModel
 
 from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
 from fovea.backbones.models import Models
+from fovea.backbones.region_spot import ClipPlaces
 from fovea.backbones.sources import MINIS
 from fovea.cache import FeatureCache
 from fovea.datasets.boxed_pictures import BoxedPicture, BoxedPictures, SceneBoxes
 from fovea.datasets.region_tokens import TokenShards, read_rows, shard_path
-from fovea.errors import CheckpointError, DataError, PictureError
+from fovea.errors import DataError, PictureError
 from fovea.pipelines import tokens
 from fovea.pipelines.tokens import TokenRun, TokenSettings
 from fovea.scenes.scene import compose
@@ -144,9 +145,15 @@ def test_a_broken_picture_stops_nothing(tmp_path: Path) -> None:
     assert [shards[0].id, len(shards)] == [13, 1]
 
 
-def test_only_clips_with_a_vision_transformer_will_do(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="vision transformer"):
-        TokenRun(SOURCE, TokenSettings("mini"), tmp_path).run()
+def test_a_resnet_with_positions(tmp_path: Path) -> None:
+    TokenRun(SOURCE.part(0, 2), TokenSettings("mini", clip_size=64, positions=8), tmp_path).run()
+    shards = TokenShards(tmp_path)
+    assert shards.about["positions"] == 8
+    places = ClipPlaces(Models("mini").clips[0], 64, positions=8)
+    for index in range(2):
+        wanted = places.of(SOURCE.load(index).picture, FeatureCache())[0]
+        np.testing.assert_allclose(shards[index].places, wanted.numpy(), atol=0.01, rtol=2e-3)
+        np.testing.assert_array_equal(shards[index].size, [128, 128])
 
 
 def test_shards_can_be_sent_to_another_process(made: Path) -> None:

@@ -31,6 +31,7 @@ from fovea.training.region_spot_settings import HeadSettings
 from fovea.training.region_token_batches import RegionTokenBatches, collate, split_pictures
 
 WIDTH, TEXT, TOKEN = 16, 12, 6
+SIZE = np.array([8, 8], np.float32)
 SETTINGS = HeadSettings(
     steps=60,
     batch_size=8,
@@ -55,7 +56,7 @@ def write_set(directory: Path, names: Sequence[str], count: int, seed: int, mode
         tokens = directions[labels] + 0.1 * rng.normal(size=(len(labels), TOKEN))
         places = rng.normal(size=(5, WIDTH))
         boxes = np.tile(np.array([0, 0, 4, 4], np.float32), (len(labels), 1))
-        pictures.append(PictureTokens(id_, tokens.astype(np.float32), boxes, labels, places.astype(np.float16)))
+        pictures.append(PictureTokens(id_, tokens.astype(np.float32), boxes, labels, SIZE, places.astype(np.float16)))
     directory.mkdir(parents=True)
     shard_path(directory, 0).write_bytes(encode_shard(pictures, [{"id": i, "status": "ok"} for i in range(count)]))
     about = {"vocabulary": list(names), "models": models, "clip weights": models, "sam weights": "s", "clip_size": 32}
@@ -182,6 +183,27 @@ def test_padding_changes_neither_loss_nor_gradient(sets: list[TokenShards]) -> N
     torch.testing.assert_close(each[0], torch.stack(each[1:]).mean())
 
 
+def test_names_can_share_a_region(sets: list[TokenShards]) -> None:
+    objective = RegionSpotObjective(replace(SETTINGS, dropout=0.0, loss="softmax"), sets[:1], texts, 10.0)
+    picture = sets[0][3]
+    batch = {key: torch.as_tensor(value) for key, value in collate([picture, sets[0][4]]).items()}
+    loss, _ = objective.loss(objective.module, {**batch, "vocabulary": torch.tensor(0)})
+    shares = []
+    for one in (picture, sets[0][4]):
+        vectors = objective.module(torch.tensor(one.tokens)[None], torch.tensor(one.places)[None].float())[0]
+        logits = 10 * vectors @ texts(sets[0].vocabulary).t()
+        shares += [row.softmax(-1)[label].log() for row, label in zip(logits, one.labels, strict=True)]
+    torch.testing.assert_close(loss, -torch.stack(shares).mean())
+
+
+def test_a_start_from_places_needs_positions(sets: list[TokenShards]) -> None:
+    readout = torch.zeros(TEXT, WIDTH), torch.zeros(TEXT)
+    with pytest.raises(DataError, match="needs positions"):
+        RegionSpotObjective(replace(SETTINGS, start="places"), sets[:1], texts, 10.0, readout)
+    with pytest.raises(ValueError, match="readout"):
+        RegionSpotObjective(replace(SETTINGS, start="places"), sets[:1], texts, 10.0)
+
+
 def test_weights_are_all_decayed_by_one_adamw(sets: list[TokenShards]) -> None:
     objective = RegionSpotObjective(SETTINGS, sets, texts, 10.0)
     (optimizer,) = objective.optimizers(SETTINGS)
@@ -213,7 +235,15 @@ def test_data_of_different_models_do_not_mix(sets: list[TokenShards], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "change", [{"reduction": "sum"}, {"templates": ["no place"]}, {"milestones": [2]}, {"depth": 0}]
+    "change",
+    [
+        {"reduction": "sum"},
+        {"start": "middle"},
+        {"loss": "hinge"},
+        {"templates": ["no place"]},
+        {"milestones": [2]},
+        {"depth": 0},
+    ],
 )
 def test_settings_without_sense_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(change)).rstrip("s")):

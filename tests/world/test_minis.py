@@ -25,6 +25,7 @@ from fovea.language.primary import resolve_finder
 from fovea.pictures import Picture, open_picture
 from fovea.proposers.grid_settings import MINI_GRID
 from fovea.recipes import load
+from fovea.scenes.glyphs import glyphs_of
 from fovea.scenes.scene import compose
 
 PICTURES = 40
@@ -104,6 +105,17 @@ def test_regions_are_named(grounder: Grounder) -> None:
     results = grounder.label(scene.pixels, names, boxes=scene.boxes)
     right = [result.labels[0][0] == thing.name for result, thing in zip(results, scene.things, strict=True)]
     assert np.mean(right) >= 0.6
+
+
+@pytest.mark.parametrize("recipe", ["region-spot", "region-spot-single"])
+def test_regions_are_named_among_all_names_in_one_pass(recipe: str) -> None:
+    spot, names, right = load(recipe, "mini", device="cpu"), [glyph.name for glyph in glyphs_of("train")], []
+    for seed in range(1_600_000, 1_600_010):
+        scene = compose(seed)
+        results = spot.label(scene.pixels, names, boxes=scene.boxes)
+        right += [result.labels[0][0] == thing.name for result, thing in zip(results, scene.things, strict=True)]
+    # One in 250 by chance.
+    assert np.mean(right) > 0.4
 
 
 def test_a_blank_picture_is_absent_by_any_way(grounder: Grounder) -> None:

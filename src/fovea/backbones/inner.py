@@ -94,6 +94,14 @@ class PlaceTokens(InnerTokens, Protocol):
         """
         ...
 
+    def readout(self) -> tuple[Tensor, Tensor]:
+        """What the tower makes of a token on its way to the texts, as a linear map behind a norm without weights.
+
+        Returns:
+            Weight ``(D, width)`` and bias ``(D,)``.
+        """
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Activation:

@@ -21,28 +21,36 @@ from fovea.backbones.sources import load_key
 from fovea.backbones.text_bank import TextBank
 from fovea.cache import FeatureCache
 from fovea.errors import CheckpointError
+from fovea.networks.fourier import fourier_grid
 from fovea.networks.region_spot import Context, RegionSpotHead
 from fovea.pictures import Picture
+
+# How loud positions are: with 32 channels about as long as the tokens of mini-clip-resnet.
+_POSITION_SCALE = 4.0
 
 
 class ClipPlaces:
     """All tokens of a CLIP's last block for the whole picture, squashed to a square.
 
+    A large CLIP's tokens say where they are, which is how regions find their places. A small one's do not: from
+    those of the minis nobody can read it. Then positions are appended to the tokens.
+
     Args:
-        encoder: the CLIP, a vision transformer with a class token.
+        encoder: the CLIP, a vision transformer with a class token, or a ResNet, whose mean token stands for it.
         size: side of the square in pixels, a multiple of the CLIP's patches; of another size than the CLIP's own, its
             positions are resized.
         antialias: whether pictures are made smaller without aliasing; released heads were trained with aliasing.
+        positions: channels that tell each place's position, a multiple of 4; 0 for none. The first token has zeros.
 
     Raises:
         CheckpointError: the CLIP is built otherwise, or the size does not fit.
     """
 
-    def __init__(self, encoder: ClipEncoder, size: int, antialias: bool = True) -> None:
+    def __init__(self, encoder: ClipEncoder, size: int, antialias: bool = True, positions: int = 0) -> None:
         tokens = encoder.inner_tokens()
         if not isinstance(tokens, PlaceTokens):
             raise CheckpointError(
-                f"{encoder.name} is no vision transformer, and RegionSpot needs one",
+                f"the picture tower of {encoder.name} has no places that can be read, and RegionSpot needs them",
                 "use one such as openai/clip-vit-base-patch16, or --models mini-vit",
             )
         if size < tokens.patch or size % tokens.patch:
@@ -53,7 +61,8 @@ class ClipPlaces:
         #: Places along one side.
         self.grid = size // tokens.patch
         #: Width of the tokens.
-        self.width = tokens.width
+        self.width = tokens.width + positions
+        self._positions = _POSITION_SCALE * F.pad(fourier_grid(self.grid, positions), (0, 0, 1, 0))
 
     def of(self, picture: Picture, cache: FeatureCache) -> Tensor:
         """Tokens of a picture, which is seen once.
@@ -66,7 +75,10 @@ class ClipPlaces:
             ``(1, 1 + grid * grid, width)`` float32, the class token first, without the norm behind the last block.
         """
         key = ("clip-places", self.encoder.key, self.size, self.antialias, picture.key)
-        return cache.get_or_compute(key, lambda: self._see(picture))
+        tokens = cache.get_or_compute(key, lambda: self._see(picture))
+        if not self._positions.shape[1]:
+            return tokens
+        return torch.cat([tokens, self._positions[None].to(tokens)], dim=-1)
 
     def _see(self, picture: Picture) -> Tensor:
         planes = torch.from_numpy(picture.pixels.astype(np.float32)).permute(2, 0, 1)[None]
@@ -74,6 +86,11 @@ class ClipPlaces:
         with torch.inference_mode():
             pixels = self.encoder.tensor(squashed.permute(0, 2, 3, 1).numpy())
             return self._tokens.places(pixels).float()
+
+    def readout(self) -> tuple[Tensor, Tensor]:
+        """See :meth:`fovea.backbones.inner.PlaceTokens.readout`; positions count nothing. On the CPU, float32."""
+        weight, bias = (part.float().cpu() for part in self._tokens.readout())
+        return F.pad(weight, (0, self.width - self._tokens.width)), bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +272,6 @@ def load_region_spot(
 
     head, settings, name = open_region_spot(source)
     settings.check_models(name, clip, sam)
-    places = ClipPlaces(encoder, settings.clip_size or encoder.image_size, settings.antialias)
+    places = ClipPlaces(encoder, settings.clip_size or encoder.image_size, settings.antialias, settings.positions)
     bank = TextBank(encoder, settings.templates, settings.reduce, (lambda: fingerprint(clip)) if clip else None)
     return RegionSpotModel(head.to(device), places, segmenter, bank, settings, name)

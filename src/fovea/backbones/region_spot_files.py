@@ -42,6 +42,7 @@ class RegionSpotSettings:
         reduce: how the sentences of a name become one vector.
         names: the vocabulary that it was trained on; empty where nobody knows.
         antialias: whether pictures were made smaller without aliasing.
+        positions: channels with positions behind CLIP's tokens; 0 for released heads.
     """
 
     head: RegionSpotConfig
@@ -52,6 +53,7 @@ class RegionSpotSettings:
     reduce: Reduce = "raw_mean"
     names: tuple[str, ...] = ()
     antialias: bool = True
+    positions: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, with the ensemble's name in place of its templates where it has one."""
@@ -74,6 +76,9 @@ class RegionSpotSettings:
             size, names = data.get("clip_size", 0), data.get("names", [])
             if type(size) is not int or size < 0 or not all(isinstance(name, str) for name in names):
                 raise TypeError("clip_size or names make no sense")
+            positions = data.get("positions", 0)
+            if type(positions) is not int or not 0 <= positions < head.clip_width or positions % 4:
+                raise TypeError("positions are no multiple of 4 below the width")
             return cls(
                 head,
                 str(data.get("clip", "")),
@@ -83,6 +88,7 @@ class RegionSpotSettings:
                 known_reduce(data.get("reduce", "raw_mean")),
                 tuple(names),
                 bool(data.get("antialias", True)),
+                positions,
             )
         except (KeyError, TypeError, ExpressionError) as error:
             raise CheckpointError(

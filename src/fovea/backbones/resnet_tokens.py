@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -9,11 +10,27 @@ from fovea.networks.clip_resnet import ClipResnet
 
 
 class ResnetTokens:
-    """See :class:`fovea.backbones.inner.InnerTokens`."""
+    """See :class:`fovea.backbones.inner.PlaceTokens`."""
 
     def __init__(self, model: ClipResnet) -> None:
         self._tower = model.visual
         self.grid = model.config.grid
+        self.patch = model.config.image_size // model.config.grid
+        self.width = model.config.channels
+
+    def places(self, pixels: Tensor) -> Tensor:
+        """The last feature map behind its mean, which stands for the class token that a ResNet does not have.
+
+        The positions of the attention pool are not added: they belong to one size of the input.
+        """
+        tokens = self._tower.stages(pixels)[-1].flatten(2).transpose(1, 2)
+        return torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1)
+
+    def readout(self) -> tuple[Tensor, Tensor]:
+        """Value and output projections of the attention pool, which are what it makes of a single place."""
+        pool = self._tower.attnpool
+        bias = pool.c_proj(pool.v_proj.bias)
+        return (pool.c_proj.weight @ pool.v_proj.weight).detach(), bias.detach()
 
     def masked(self, pixels: Tensor, coverage: Tensor) -> Tensor:
         """The last feature map, of unit length at every place, is multiplied by the mask and pooled."""

@@ -82,7 +82,7 @@ _BLIP = "Salesforce/blip-itm-base-coco"
 
 #: What ``--models`` knows by name.
 PRESETS: dict[str, ModelSources] = {
-    "mini": _minis("mini", "mini-clip-resnet"),
+    "mini": replace(_minis("mini", "mini-clip-resnet"), region_spot=_mini("mini-region-spot")),
     "mini-vit": _minis("mini-vit", "mini-clip"),
     "mini-ensemble": _minis("mini-ensemble", "mini-clip-resnet", "mini-clip"),
     "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge", matcher=_BLIP),

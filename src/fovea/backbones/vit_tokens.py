@@ -61,7 +61,7 @@ class _Block:
 
 
 class VitTokens:
-    """See :class:`fovea.backbones.inner.ActivationTokens`.
+    """See :class:`fovea.backbones.inner.ActivationTokens` and :class:`fovea.backbones.inner.PlaceTokens`.
 
     Args:
         model: ``CLIPModel`` of transformers, or one that is built like it.
@@ -94,6 +94,11 @@ class VitTokens:
         for block in self._blocks:
             states = block.step(states)
         return states
+
+    def readout(self) -> tuple[Tensor, Tensor]:
+        """The last projection, with the weights of the norm in front of it."""
+        weight = self._projection.weight
+        return (weight * self._last_norm.weight).detach(), (weight @ self._last_norm.bias).detach()
 
     def _start(self, pixels: Tensor) -> Tensor:
         """``(B, 1 + P, C)``: class token and places, before the first block."""

@@ -38,6 +38,10 @@ def run(
     clip_size: Annotated[
         int, typer.Option("--clip-size", min=0, max=2048, help="Side of CLIP's input in pixels; 0: its own.")
     ] = 0,
+    positions: Annotated[
+        int,
+        typer.Option("--positions", min=0, max=256, help="Channels that tell positions, for CLIPs that do not; by 4."),
+    ] = 0,
     per_shard: Annotated[int, typer.Option("--per-shard", min=1, help="Pictures of a shard.")] = 512,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")] = 1,
     share: Annotated[
@@ -57,9 +61,11 @@ def run(
     from fovea.datasets.boxed_pictures import open_source
     from fovea.pipelines.tokens import TokenRun, TokenSettings
 
+    if positions % 4:
+        raise typer.BadParameter(f"{positions} is no multiple of 4", param_hint="--positions")
     boxed = open_source(source, pictures)
     boxed = boxed if limit is None else boxed.part(0, min(limit, len(boxed)))
-    settings = TokenSettings(models, clip_size, per_shard, device, dtype)
+    settings = TokenSettings(models, clip_size, positions, per_shard, device, dtype)
     work = TokenRun(boxed, settings, out, _share(share))
     total = sum(len(work.pictures(number)) for number in work.units)
     left = sum(len(work.pictures(number)) for number in work.missing())

@@ -36,6 +36,7 @@ class PictureTokens:
         tokens: ``(N, C)`` float32, SAM's.
         boxes: ``(N, 4)`` float32 xyxy pixels.
         labels: ``(N,)`` int64, places in the vocabulary.
+        size: ``(2,)`` float32, width and height of the picture in pixels.
         places: ``(S, W)`` float16, all tokens of CLIP's last block, the class token first.
     """
 
@@ -43,6 +44,7 @@ class PictureTokens:
     tokens: np.ndarray
     boxes: np.ndarray
     labels: np.ndarray
+    size: np.ndarray
     places: np.ndarray
 
 
@@ -63,7 +65,8 @@ def encode_shard(pictures: Sequence[PictureTokens], rows: Sequence[Row]) -> byte
         arrays["ids"] = np.array([one.id for one in pictures], np.int64)
         for key in ("tokens", "boxes", "labels"):
             arrays[key] = np.concatenate([getattr(one, key) for one in pictures])
-        arrays["places"] = np.stack([one.places for one in pictures])
+        for key, name in (("places", "places"), ("sizes", "size")):
+            arrays[key] = np.stack([getattr(one, name) for one in pictures])
     # The library writes several entries in an order of chance, one in the only one.
     return save(arrays, {"rows": json.dumps(list(rows))})
 
@@ -135,13 +138,13 @@ class TokenShards:
             file, starts = self._file(number)
             first, last = map(int, starts[place : place + 2])
             tokens, boxes, labels = (file.get_slice(key)[first:last] for key in ("tokens", "boxes", "labels"))
-            places, id_ = (file.get_slice(key)[place : place + 1][0] for key in ("places", "ids"))
+            places, id_, size = (file.get_slice(key)[place : place + 1][0] for key in ("places", "ids", "sizes"))
         except (OSError, SafetensorError, ValueError) as error:
             path = shard_path(self.directory, number)
             raise DataError(f"{path} is missing or damaged", "delete it and make it again") from error
         if len(labels) and not 0 <= labels.min() <= labels.max() < len(self.vocabulary):
             raise DataError(f"{shard_path(self.directory, number)} holds labels without names", "make it again")
-        return PictureTokens(int(id_), tokens, boxes, labels, places)
+        return PictureTokens(int(id_), tokens, boxes, labels, size, places)
 
     def _file(self, number: int) -> tuple[Any, np.ndarray]:
         if number not in self._open:

@@ -40,6 +40,7 @@ class TokenSettings:
     Attributes:
         models: of which the first CLIP and the SAM are taken, as ``--models`` names them.
         clip_size: side of CLIP's square input in pixels; 0 for the CLIP's own, other sizes resize its positions.
+        positions: channels that tell positions, behind CLIP's tokens; a multiple of 4, for CLIPs that do not say them.
         per_shard: pictures of a shard.
         device: a torch device; ``auto`` takes a GPU where there is one.
         dtype: of the models.
@@ -47,6 +48,7 @@ class TokenSettings:
 
     models: str = "mini-vit"
     clip_size: int = 0
+    positions: int = 0
     per_shard: int = 512
     device: str = "auto"
     dtype: str = "float32"
@@ -58,7 +60,8 @@ class Extractor:
     def __init__(self, settings: TokenSettings) -> None:
         models = Models(settings.models, device=settings.device, dtype=settings.dtype)
         self.segmenter = models.segmenter
-        self.clip = ClipPlaces(models.clips[0], settings.clip_size or models.clips[0].image_size)
+        encoder = models.clips[0]
+        self.clip = ClipPlaces(encoder, settings.clip_size or encoder.image_size, positions=settings.positions)
 
     def __call__(self, id_: int, boxed: BoxedPicture) -> PictureTokens:
         """The tokens of one picture.
@@ -77,6 +80,7 @@ class Extractor:
             tokens.float().cpu().numpy(),
             boxed.boxes,
             boxed.labels,
+            np.array(boxed.picture.size, np.float32),
             places.half().cpu().numpy(),
         )
 
@@ -113,6 +117,7 @@ class TokenRun:
             "sam weights": fingerprint(sources.sam),
             "clip weights": fingerprint(sources.clips[0]),
             "clip_size": settings.clip_size,
+            "positions": settings.positions,
             "dtype": settings.dtype,
             "vocabulary": list(self.source.vocabulary),
             "category_ids": [list(numbers) for numbers in self.source.category_ids],

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import Dataset
 
 from fovea.backbones.clip import load_clip
+from fovea.backbones.region_spot import ClipPlaces
 from fovea.backbones.region_spot_files import RegionSpotSettings, open_region_spot, save_region_spot
 from fovea.backbones.sources import fingerprint, resolve_models
 from fovea.backbones.text_bank import TextBank
@@ -27,14 +29,18 @@ from fovea.training.focal_loss import region_loss
 from fovea.training.loop import Batch
 from fovea.training.optimizers import WeightGroup
 from fovea.training.region_spot_settings import HeadSettings
+from fovea.training.region_spot_start import start_from_places
 from fovea.training.region_token_batches import RegionTokenBatches, collate, split_pictures
 from fovea.training.settings import TrainSettings
 
 # What has to agree between data sets that train one head, as about.json has it.
-_SHARED = ("models", "sam weights", "clip weights", "clip_size")
+_SHARED = ("models", "sam weights", "clip weights", "clip_size", "positions")
 
 # Pictures measured in one pass.
 _AT_ONCE = 32
+
+# Pictures that a start from places is computed from: thousands of boxes, for some hundred numbers each.
+_TO_START = 300
 
 #: Names to their vectors ``(C, t)`` of unit length.
 TextVectors = Callable[[Sequence[str]], Tensor]
@@ -48,12 +54,20 @@ class RegionSpotObjective:
         sets: tokens of one or several data sets, made with the same models.
         texts: says names in CLIP's space.
         scale: that multiplies cosines, CLIP's own.
+        readout: CLIP's map from tokens to texts, weight and bias; needed where the head starts from places.
 
     Raises:
         DataError: the data sets were made with different models, or one has no pictures.
     """
 
-    def __init__(self, settings: HeadSettings, sets: Sequence[TokenShards], texts: TextVectors, scale: float) -> None:
+    def __init__(
+        self,
+        settings: HeadSettings,
+        sets: Sequence[TokenShards],
+        texts: TextVectors,
+        scale: float,
+        readout: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
         self.settings, self.sets, self.scale = settings, sets, scale
         self.about = _shared(sets)
         torch.manual_seed(settings.seed)
@@ -72,6 +86,12 @@ class RegionSpotObjective:
             hidden=settings.hidden,
         )
         self.module = RegionSpotHead(self.config, settings.dropout)
+        self.positions = int(self.about["positions"] or 0)
+        if settings.start == "places":
+            if readout is None:
+                raise ValueError("a start from places needs the CLIP's readout")
+            some = [sets[0][int(number)] for number in self.learnt[0][:_TO_START]]
+            start_from_places(self.module, some, self.positions, readout)
 
     @property
     def groups(self) -> Sequence[WeightGroup]:
@@ -94,10 +114,12 @@ class RegionSpotObjective:
         )
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The focal loss over the vocabulary of the batch, and how often the best class is the right one."""
+        """The loss over the vocabulary of the batch, and how often the best class is the right one."""
         logits = self._logits(module, batch, self.texts[int(batch["vocabulary"])])
         labels, padding = batch["labels"], batch["padding"]
         right = (logits.argmax(-1) == labels)[~padding].float().mean()
+        if self.settings.loss == "softmax":
+            return F.cross_entropy(logits[~padding], labels[~padding]), {"top1": float(right)}
         loss = region_loss(logits, labels, padding, reduction=self.settings.reduction)
         return loss, {"top1": float(right)}
 
@@ -155,6 +177,7 @@ class RegionSpotObjective:
             sam=self.about["sam weights"],
             templates=self.settings.templates,
             names=tuple(dict.fromkeys(name for one in self.sets for name in one.vocabulary)),
+            positions=self.positions,
         )
         save_region_spot(head, settings, directory)
 
@@ -191,6 +214,12 @@ def head_objective(settings: HeadSettings, sets: Sequence[TokenShards]) -> Regio
         )
     clip = load_clip(source)
     bank = TextBank(clip, settings.templates, fingerprint=lambda: weights)
+    about = sets[0].about
+    places = ClipPlaces(clip, about["clip_size"] or clip.image_size, positions=about.get("positions") or 0)
     return RegionSpotObjective(
-        settings, sets, lambda names: torch.from_numpy(bank.vectors(names)), float(clip.logit_scale)
+        settings,
+        sets,
+        lambda names: torch.from_numpy(bank.vectors(names)),
+        float(clip.logit_scale),
+        places.readout(),
     )

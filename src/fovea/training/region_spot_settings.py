@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from fovea.training.focal_loss import Reduction
 from fovea.training.settings import TrainSettings
+
+#: Where the weights begin: as drawn, or looking at the right places (:mod:`fovea.training.region_spot_start`).
+Start = Literal["random", "places"]
+
+#: What is minimised: the released focal loss, in which every name is judged for itself, or the cross-entropy of names
+#: that share a region. The former first has to teach all names to be unlikely, which ruins a good start.
+HeadLoss = Literal["focal", "softmax"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,8 @@ class HeadSettings(TrainSettings):
         heads: of its attention.
         hidden: width inside of its feed-forward parts.
         dropout: while it is trained.
+        start: where the weights begin.
+        loss: what is minimised.
         reduction: how the losses of regions become one. ``upstream`` also fills pictures up by repeating regions, as
             the released training does.
         held_out: pictures of every data set that are kept for measuring, at most a tenth of it.
@@ -34,6 +44,8 @@ class HeadSettings(TrainSettings):
     heads: int = 8
     hidden: int = 2048
     dropout: float = 0.1
+    start: Start = "random"
+    loss: HeadLoss = "focal"
     reduction: Reduction = "mean"
     held_out: int = 500
     templates: tuple[str, ...] = ("a photo of a {}.", "{}.")
@@ -45,6 +57,8 @@ class HeadSettings(TrainSettings):
         object.__setattr__(self, "templates", tuple(self.templates))
         if self.reduction not in ("mean", "upstream"):
             raise ValueError('reduction is neither "mean" nor "upstream"')
+        if self.start not in ("random", "places") or self.loss not in ("focal", "softmax"):
+            raise ValueError('start is neither "random" nor "places", or loss neither "focal" nor "softmax"')
         if min(self.depth, self.heads, self.hidden, self.held_out) < 1 or not 0 <= self.dropout < 1:
             raise ValueError("depth, heads, hidden or held_out is below 1, or dropout outside of 0..1")
         if not self.templates or any(template.count("{}") != 1 for template in self.templates):
