@@ -41,6 +41,10 @@ class DataError(FoveaError):
     """A data file cannot be read or written."""
 
 
+class MissingPictureError(DataError):
+    """A picture that annotations name is not in its folder."""
+
+
 class MissingExtraError(FoveaError):
     """An optional package is not installed.
 

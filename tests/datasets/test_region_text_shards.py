@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,15 @@ def test_a_shard_that_shrinks_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(DataError, match="ends too early"):
         index[0]
+
+
+@pytest.mark.parametrize("ruin", [lambda whole, end: whole[:end], lambda whole, end: whole[:end] + b"?" * 512])
+def test_a_shard_without_its_end_is_refused(ruin: Callable[[bytes, int], bytes], tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", members("a"))
+    with tarfile.open(path) as tar:
+        tar.getmembers()
+        end = tar.offset
+    assert len(ShardIndex(tmp_path)) == 1
+    path.write_bytes(ruin(path.read_bytes(), end))
+    with pytest.raises(DataError, match="damaged"):
+        ShardIndex(tmp_path)

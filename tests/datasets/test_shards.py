@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,3 +95,51 @@ def test_what_is_no_shard_is_said(tmp_path: Path) -> None:
     assert "damaged" in next(read_shard(tmp_path / "s.tar", WANTED)).problem
     with pytest.raises(DataError, match="cannot be read"):
         next(read_shard(tmp_path / "missing.tar", WANTED))
+
+
+def damaged(whole: bytes, how: str) -> bytes:
+    """Three members of one kilobyte each in all: cut off in front of the third, or with a header of noise there."""
+    if how == "no end":
+        return whole[:3072]
+    if how == "cut":
+        return whole[:2048]
+    if how == "cut in a header":
+        return whole[:2100]
+    return whole[:2048] + b"\xff" * 512 + whole[2560:]
+
+
+@pytest.mark.parametrize("packing", ["", "gz", "xz", "bz2"])
+@pytest.mark.parametrize(("how", "left"), [("no end", 3), ("cut", 2), ("cut in a header", 2), ("noise", 2)])
+def test_the_end_of_a_shard_must_be_there(tmp_path: Path, how: str, left: int, packing: str) -> None:
+    data = damaged(write_tar(tmp_path / "s.tar", {f"{key}.jpg": b"x" for key in "abc"}).read_bytes(), how)
+    packed = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}.get(packing, bytes)(data)
+    (tmp_path / "s.tar").write_bytes(packed)
+    samples = list(read_shard(tmp_path / "s.tar", WANTED))
+    assert [sample.key for sample in samples] == [*"abc"[:left], "s.tar"]
+    assert [bool(sample.problem) for sample in samples] == [False] * left + [True]
+    assert count_samples(tmp_path / "s.tar", WANTED) == left + 1
+
+
+@pytest.mark.parametrize("packing", [gzip.compress, lzma.compress, bz2.compress])
+@pytest.mark.parametrize("ruined", [False, True])
+def test_samples_of_damaged_compressed_shards_are_counted(
+    tmp_path: Path, packing: Callable[[bytes], bytes], ruined: bool
+) -> None:
+    noise = {f"{key}.jpg": os.urandom(5000) for key in "abcdefgh"}
+    packed = packing(write_tar(tmp_path / "s.tar", noise).read_bytes())
+    (tmp_path / "s.tar").write_bytes(packed[:20_000] + (os.urandom(20_000) if ruined else b""))
+    samples = list(read_shard(tmp_path / "s.tar", WANTED))
+    assert samples[-1].problem
+    assert len(samples) <= count_samples(tmp_path / "s.tar", WANTED) <= len(noise) + 1
+
+
+def test_sizes_that_lead_back_are_damage(tmp_path: Path) -> None:
+    data = bytearray(write_tar(tmp_path / "s.tar", {"a.jpg": b"1", "b.jpg": b"2"}).read_bytes())
+    # A negative number of bytes, and the sum over the header that fits to it.
+    data[1024 + 124 : 1024 + 136] = (-1536 & (1 << 96) - 1).to_bytes(12, "big")
+    data[1024 + 148 : 1024 + 156] = b" " * 8
+    data[1024 + 148 : 1024 + 156] = b"%06o\0 " % sum(data[1024:1536])
+    (tmp_path / "s.tar").write_bytes(data)
+    assert count_samples(tmp_path / "s.tar", WANTED) == 2
+    samples = list(read_shard(tmp_path / "s.tar", WANTED))
+    assert ([sample.key for sample in samples], bool(samples[1].problem)) == (["a", "s.tar"], True)

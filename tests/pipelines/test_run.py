@@ -155,6 +155,10 @@ def test_the_command_counts_what_failed(
     refused = fovea(shard, "--out", tmp_path / "out", "--dtype", "bfloat16")
     assert isinstance(refused.exception, DataError)
     assert "settings dtype float32, this run has bfloat16" in str(refused.exception)
+    assert str(fovea(shard, "--out", tmp_path / "out", "--dtype", "bfloat16", "--dry-run").exception) == str(
+        refused.exception
+    )
+    assert json.loads(fovea(shard, "--out", tmp_path / "out", "--dry-run", "--json").stdout)["done"] == 1
 
 
 @pytest.mark.parametrize("share", ["0/2", "3/2", "1", "a/b", "1/"])

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from transformers import CLIPModel
+from typer.testing import CliRunner, Result
 
 from fovea.backbones.clip import CLIP_MEAN, CLIP_STD
 from fovea.backbones.models import Models
 from fovea.backbones.region_spot import ClipPlaces
 from fovea.backbones.sources import MINIS
 from fovea.cache import FeatureCache
-from fovea.datasets.boxed_pictures import BoxedPicture, BoxedPictures, SceneBoxes
+from fovea.cli import data as data_commands
+from fovea.datasets.boxed_pictures import AnnotatedBoxes, BoxedPicture, BoxedPictures, SceneBoxes
 from fovea.datasets.region_tokens import TokenShards, read_rows, shard_path
 from fovea.errors import DataError, PictureError
 from fovea.pipelines import tokens
@@ -109,6 +113,47 @@ def test_a_folder_of_other_tokens_is_refused(made: Path) -> None:
     ):
         with pytest.raises(DataError, match=f"another {what}"):
             TokenRun(source, settings, made).prepare()
+
+
+def test_a_dry_run_is_one_document_and_refuses_what_the_run_would(made: Path, tmp_path: Path) -> None:
+    def dry(out: Path, *more: str) -> Result:
+        arguments = ["tokens", "scenes:2100000+5", "--out", str(out), "--per-shard", "2", "--dry-run", "--json", *more]
+        return CliRunner().invoke(data_commands.app, arguments)
+
+    done = json.loads(dry(tmp_path / "out").stdout)
+    names = len(SOURCE.vocabulary)
+    assert done == {
+        "directory": str(tmp_path / "out"), "units": 3, "done": 0, "pictures": 5, "left": 5, "names": names
+    }  # fmt: skip
+    assert not (tmp_path / "out").exists()
+    before = files(made)
+    refused = dry(made, "--clip-size", "128")
+    assert isinstance(refused.exception, DataError)
+    assert "another" in str(refused.exception)
+    assert files(made) == before
+
+
+def annotated(folder: Path, there: Sequence[int]) -> AnnotatedBoxes:
+    """Four pictures with a box each, of which only some are in the folder."""
+    folder.mkdir()
+    for number in there:
+        Image.new("RGB", (64, 64), (40 * number, 90, 20)).save(folder / f"{number}.png")
+    pictures = [{"id": number, "file_name": f"{number}.png", "width": 64, "height": 64} for number in range(4)]
+    boxes = [{"id": n + 1, "image_id": n, "category_id": 1, "bbox": [8, 8, 30, 30], "area": 900} for n in range(4)]
+    document = {"images": pictures, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+    (folder / "boxes.json").write_text(json.dumps(document))
+    return AnnotatedBoxes.read(folder / "boxes.json")
+
+
+def test_pictures_that_are_nowhere_spoil_no_output(tmp_path: Path) -> None:
+    settings = TokenSettings(clip_size=32, per_shard=2)
+    with pytest.raises(DataError, match=r"none of the 2 pictures .* --pictures"):
+        TokenRun(annotated(tmp_path / "a", ()), settings, tmp_path / "out").run()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["about.json"]
+    # The same command goes on once they are there; single ones may be missing.
+    counts = TokenRun(annotated(tmp_path / "b", (0, 2, 3)), settings, tmp_path / "out").run()
+    assert (counts["ok"], counts["failed"]) == (3, 1)
+    assert "holds no picture '1.png'" in read_rows(shard_path(tmp_path / "out", 0))[1]["reason"]
 
 
 class Broken:

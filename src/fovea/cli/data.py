@@ -90,6 +90,7 @@ def rgba(
     plan = make_plan(sources, per_shard, names, limit)
     run = RgbaRun(plan, Output(out, "folder" if folders else "tar"), settings, mine, shares)
     if dry_run:
+        run.check()
         _tell_plan(run, as_json)
         return
     begun, before = time.monotonic(), run.count()

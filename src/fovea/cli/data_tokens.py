@@ -70,9 +70,13 @@ def run(
     total = sum(len(work.pictures(number)) for number in work.units)
     left = sum(len(work.pictures(number)) for number in work.missing())
     if dry_run:
-        typer.echo(
-            f"{left} of {total} pictures in {len(work.units)} shards are to be done; {len(boxed.vocabulary)} names"
-        )
+        work.check()
+        units, names = len(work.units), len(boxed.vocabulary)
+        if as_json:
+            counts = {"units": units, "done": units - len(work.missing()), "pictures": total, "left": left}
+            typer.echo(json.dumps({"directory": str(out), **counts, "names": names}))
+        else:
+            typer.echo(f"{left} of {total} pictures in {units} shards are to be done; {names} names")
         return
     begun = time.monotonic()
     with progress("pictures", total, total - left) as advance:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fovea.errors import DataError
+from fovea.errors import MissingPictureError
 from fovea.pictures import MAX_PIXELS
 
 
@@ -19,14 +19,14 @@ def find_picture(directory: Path, name: str, folders: Sequence[str]) -> Path:
         folders: in which to look, in this order.
 
     Raises:
-        DataError: it is in none of them.
+        MissingPictureError: it is in none of them.
     """
     safe = Path(name.replace("\\", "/").replace("\0", "")).name
     for folder in folders:
         path = directory / folder / safe
         if safe and path.is_file():
             return path
-    raise DataError(f"{directory} holds no picture {safe!r}", f"put it into {directory / folders[0]}")
+    raise MissingPictureError(f"{directory} holds no picture {safe!r}", f"put it into {directory / folders[0]}")
 
 
 def picture_size(row: Mapping[str, Any]) -> tuple[int, int]:

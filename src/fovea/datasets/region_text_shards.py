@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fovea.datasets.region_texts import PICTURE_SUFFIXES, DescribedPicture, from_members
+from fovea.datasets.shards import walk
 from fovea.errors import DataError
 
 # A description has some kilobytes; more than this is no description.
@@ -152,16 +153,16 @@ def _tar_members(path: Path) -> Iterator[tuple[str, _Span]]:
     end = path.stat().st_size
     try:
         with tarfile.open(path, "r:") as shard:
-            while (member := shard.next()) is not None:
-                # The module remembers every member that it has seen.
-                shard.members.clear()  # type: ignore[attr-defined]
+            for member in walk(shard):
                 # Links lead out of the shard, and sparse files are not one piece.
                 if member.isreg() and not member.issparse():
                     if member.offset_data + member.size > end:
                         raise DataError(f"{path} ends too early", "is the file complete?")
                     yield member.name, _Span(0, member.offset_data, member.size)
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{path} is no tar file without compression ({error})", "unpack it or write it anew") from error
+    except (tarfile.TarError, ValueError, OSError) as error:
+        raise DataError(
+            f"{path} is damaged, or no tar file without compression ({error})", "unpack it or write it anew"
+        ) from error
 
 
 def _description(data: bytes, key: str) -> dict[str, Any]:

@@ -6,18 +6,23 @@ Nothing is unpacked: tar files are read as streams, and no name in them ever bec
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, Self
 
 from fovea.errors import DataError
 
 #: Largest member that is read, in bytes.
 LARGEST_MEMBER = 256 * 2**20
+
+# What the modules of the library raise for bytes that make no sense.
+_DAMAGE = (tarfile.TarError, EOFError, ValueError, ArithmeticError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,9 @@ def read_shard(place: Path, suffixes: frozenset[str]) -> Iterator[Sample]:
     key, members = "", dict[str, bytes]()
     for name, data in pieces:
         if isinstance(data, _Refusal):
+            if data.last and members:
+                yield Sample(key, members)
+                members = {}
             yield Sample(name, problem=data.reason)
             continue
         start, suffix = _parts(name)
@@ -68,28 +76,74 @@ def read_shard(place: Path, suffixes: frozenset[str]) -> Iterator[Sample]:
 def count_samples(place: Path, suffixes: frozenset[str]) -> int:
     """How many samples :func:`read_shard` would give, without reading the members of an uncompressed tar file.
 
+    Members that are refused do not count, damage counts as one. A member that is cut off may count beside it.
+
     Raises:
         DataError: the place cannot be read.
     """
     keys, before = 0, ""
     try:
         with tarfile.open(place, "r:*") as tar:
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]
+            for member in walk(tar):
                 key, suffix = _parts(member.name)
                 keys += suffix in suffixes and key != before
                 before = key if suffix in suffixes else before
-    except tarfile.TarError:
+    except _DAMAGE:
         # What is whole in front of the damage is there all the same.
-        pass
+        keys += 1
     except OSError as error:
-        raise _unreadable(place, error) from error
+        if error.errno is not None:
+            raise _unreadable(place, error) from error
+        keys += 1
     return keys
+
+
+class _Header(tarfile.TarInfo):
+    """Headers that make no sense are errors everywhere, and not only at the beginning of a file."""
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile, /) -> Self:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {tar.offset}") from error
+
+
+def walk(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar file, read as a stream or not, up to the block of zeros that ends it.
+
+    The module takes whatever is no header for the end: a file that is cut off between two members, or damaged in a
+    header, would be a whole one.
+
+    Raises:
+        tarfile.TarError: no such block is where the members end. Compressed files raise errors of their own too.
+    """
+    tar.tarinfo = _Header
+    while (member := tar.next()) is not None:
+        # The module remembers every member that it has seen.
+        tar.members.clear()  # type: ignore[attr-defined]
+        if member.size < 0:
+            raise tarfile.ReadError(f"{member.name!r} has less than no bytes")
+        yield member
 
 
 @dataclass(frozen=True)
 class _Refusal:
+    """Why a member is not read.
+
+    Attributes:
+        reason: in words.
+        last: whether nothing behind it can be read either.
+    """
+
     reason: str
+    last: bool = False
+
+
+def _damaged(error: Exception) -> _Refusal:
+    return _Refusal(f"the shard is damaged from here on ({error})", last=True)
 
 
 def _parts(name: str) -> tuple[str, str]:
@@ -129,19 +183,17 @@ def _tar_members(path: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, by
             try:
                 with tarfile.open(fileobj=file, mode="r|*") as tar:
                     yield from _members(tar, suffixes)
-            except (tarfile.TarError, EOFError, ValueError, ArithmeticError) as error:
-                yield path.name, _Refusal(f"the shard is damaged from here on ({error})")
+            except _DAMAGE as error:
+                yield path.name, _damaged(error)
     except OSError as error:
         # gzip and its like raise these for damage, without the number that the system gives to errors of its own.
         if error.errno is not None:
             raise _unreadable(path, error) from error
-        yield path.name, _Refusal(f"the shard is damaged from here on ({error})")
+        yield path.name, _damaged(error)
 
 
 def _members(tar: tarfile.TarFile, suffixes: frozenset[str]) -> Iterator[tuple[str, bytes | _Refusal]]:
-    while (member := tar.next()) is not None:
-        # The module remembers every member that it has seen.
-        tar.members.clear()  # type: ignore[attr-defined]
+    for member in walk(tar):
         refused = _refused(member)
         if member.isdir():
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
@@ -11,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fovea.errors import DataError
+
+try:
+    import fcntl
+except ImportError:
+    # Windows has no such locks.
+    fcntl = None  # type: ignore[assignment]
 
 # The workers of a killed run live on for a moment.
 _PATIENCE = 5.0
@@ -41,11 +46,11 @@ class RunLock:
         except OSError as error:
             raise DataError(f"{directory} cannot be written ({error.strerror})", "choose another folder") from error
         try:
-            _take(self._descriptor, fcntl.LOCK_EX, directory)
+            _take(self._descriptor, directory)
             for other in sorted(folder.iterdir()):
                 if not other.name.endswith(f"-of-{shares}"):
                     descriptor = os.open(other, os.O_RDWR)
-                    _take(descriptor, fcntl.LOCK_SH, directory)
+                    _take(descriptor, directory, shared=True)
                     os.close(descriptor)
         except DataError:
             self.release()
@@ -56,6 +61,9 @@ class RunLock:
         os.close(self._descriptor)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        if fcntl is None:
+            # Nothing is locked, and nothing needs to be held.
+            return int, ()
         from multiprocessing import reduction
 
         # The same open file in another process: the lock ends when all have closed it.
@@ -66,8 +74,11 @@ def _adopt(handle: Any) -> int:
     return int(handle.detach())
 
 
-def _take(descriptor: int, kind: int, directory: Path) -> None:
-    end = time.monotonic() + _PATIENCE
+def _take(descriptor: int, directory: Path, shared: bool = False) -> None:
+    if fcntl is None:
+        _warn(directory, "this system has no such locks")
+        return
+    kind, end = fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + _PATIENCE
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -79,5 +90,9 @@ def _take(descriptor: int, kind: int, directory: Path) -> None:
                 ) from None
             time.sleep(0.1)
         except OSError as error:
-            _logger.warning("%s cannot be locked (%s): start no second run there", directory, error.strerror)
+            _warn(directory, error.strerror)
             return
+
+
+def _warn(directory: Path, reason: str | None) -> None:
+    _logger.warning("%s cannot be locked (%s): start no second run there", directory, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,17 +80,36 @@ class Output:
         Raises:
             DataError: it holds data of other settings, or cannot be written.
         """
-        path = self.directory / "about.json"
-        held = read_json(path) if path.exists() else None
+        begun, path = self.check(lambda: about), self._about
+        self._make_folders()
+        if not begun:
+            _write(path, json.dumps(about, indent=2) + "\n", path.with_name(f".about-{share}.part"))
+
+    @property
+    def _about(self) -> Path:
+        return self.directory / "about.json"
+
+    def check(self, about: Callable[[], Mapping[str, Any]]) -> bool:
+        """Look whether the folder may receive data; nothing is written.
+
+        Args:
+            about: what the data come from; asked only where the folder says something of it.
+
+        Returns:
+            Whether it does.
+
+        Raises:
+            DataError: it holds data of other settings.
+        """
+        held = read_json(self._about) if self._about.exists() else None
         if held is None:
             if any(self.directory.glob(f"{_NAME}-*")):
                 raise DataError(f"{self.directory} holds data without about.json", "choose another folder")
-            self._make_folders()
-            _write(path, json.dumps(about, indent=2) + "\n", path.with_name(f".about-{share}.part"))
-        elif held != about:
-            raise DataError(f"{self.directory} was made with {_difference(held, about)}", "choose another folder")
-        else:
-            self._make_folders()
+            return False
+        wanted = about()
+        if held != wanted:
+            raise DataError(f"{self.directory} was made with {_difference(held, wanted)}", "choose another folder")
+        return True
 
     def _make_folders(self) -> None:
         try:

@@ -84,6 +84,16 @@ class RgbaRun:
         counts = [self.plan.units[number].count() for number in numbers]
         return None if None in counts else sum(filter(None, counts))
 
+    def check(self) -> None:
+        """Look whether the output may receive these data; nothing is written.
+
+        Raises:
+            DataError: it holds data of other settings.
+        """
+        self.output.check(self._about)
+        if any(self.plan.units[number].ranked for number in self.mine):
+            self.candidates.check(self._about_candidates)
+
     def run(self, workers: int = 1, progress: Progress = _SILENT) -> int:
         """Do what is not done yet.
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 from fovea.datasets.region_texts import DescribedPicture
-from fovea.errors import CheckpointError, DataError, FoveaError
+from fovea.errors import FoveaError
 from fovea.pipelines.lock import RunLock
 from fovea.pipelines.output import Output, Row
 from fovea.pipelines.records import Content, Record, Skipped
+from fovea.pipelines.workers import begin_worker, ended_from_outside, ending_errors, one_thread, reason_of
 
 #: Turns the content of a record into a described picture with a key, and what its status says beside.
 Describe = Callable[[str, Content], tuple[DescribedPicture, Row]]
@@ -72,7 +70,7 @@ def run_units(
         FoveaError: a unit cannot be read or written, or a model not be loaded. Units that are done stay.
     """
     if workers == 1 or len(numbered) < 2:
-        with _one_thread():
+        with one_thread():
             describe = describer.open()
             for number, unit in numbered:
                 _make(number, unit, output, describe, lambda: advance(1))
@@ -85,7 +83,7 @@ def run_units(
         try:
             _watch(futures, done, advance)
         except BrokenProcessPool as error:
-            raise DataError("a worker was ended from outside", "is memory short? try fewer --workers") from error
+            raise ended_from_outside() from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -101,19 +99,6 @@ def _watch(futures: Sequence[Future[None]], done: Any, advance: Callable[[int], 
         told = now
         for future in finished:
             future.result()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums come out the same only where they are cut the same: more processors are used by more workers."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -140,19 +125,8 @@ _worker: _Worker | None = None
 
 def _begin_worker(output: Output, describer: Describer, lock: Any, done: Any) -> None:
     global _worker
-    import torch
-
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin_worker()
     _worker = _Worker(output, describer, done)
-
-
-def _end_with_parent() -> None:
-    """A run that was killed must not go on in its workers: the next one may have begun."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(number: int, unit: Unit) -> None:
@@ -176,7 +150,7 @@ def _attempt(key: str, record: Record, describe: Describe) -> tuple[Row, Describ
     row: Row = {"key": key, "source": record.key}
     try:
         described, notes = describe(key, record.load())
-    except (CheckpointError, MemoryError):
+    except ending_errors():
         raise
     except Skipped as skipped:
         return row | {"status": "skipped", "reason": str(skipped)}, None
@@ -184,8 +158,7 @@ def _attempt(key: str, record: Record, describe: Describe) -> tuple[Row, Describ
         return row | {"status": "failed", "reason": str(error)}, None
     except Exception as error:
         # Data from outside fail in ways that nobody foresees; one picture is not worth a night's run.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return row | {"status": "failed", "reason": reason[:300]}, None
+        return row | {"status": "failed", "reason": reason_of(error)}, None
     return row | {"status": "ok", "regions": len(described.regions)} | notes, described
 
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from fovea.backbones.models import Models
 from fovea.backbones.region_spot import ClipPlaces
@@ -28,8 +26,9 @@ from fovea.backbones.sources import fingerprint, resolve_models
 from fovea.cache import FeatureCache
 from fovea.datasets.boxed_pictures import BoxedPicture, BoxedPictures
 from fovea.datasets.region_tokens import PictureTokens, Row, encode_shard, read_rows, shard_path, write_index
-from fovea.errors import CheckpointError, DataError, FoveaError
+from fovea.errors import DataError, FoveaError, MissingPictureError
 from fovea.files import write_atomically
+from fovea.pipelines.workers import begin_worker, ended_from_outside, ending_errors, one_thread, reason_of
 from fovea.proposers.given import read_json
 
 
@@ -127,15 +126,25 @@ class TokenRun:
         """Make the folder, and say in it what its tokens come from.
 
         Raises:
+            DataError: see :meth:`check`; or the folder cannot be written.
+        """
+        self.check()
+        path = self.directory / "about.json"
+        if not path.exists():
+            write_atomically(path, json.dumps(self.about()) + "\n")
+
+    def check(self) -> None:
+        """Look whether the folder may receive these tokens; nothing is written.
+
+        Raises:
             DataError: the source is empty, or the folder holds tokens from elsewhere or made otherwise.
         """
         if not len(self.source):
             raise DataError(f"{self.source.name} holds no pictures")
-        path, about = self.directory / "about.json", self.about()
+        path = self.directory / "about.json"
         if not path.exists():
-            write_atomically(path, json.dumps(about) + "\n")
             return
-        held = read_json(path)
+        held, about = read_json(path), self.about()
         other = [key for key in about if not isinstance(held, dict) or held.get(key) != about[key]]
         if other:
             raise DataError(f"{self.directory} was made with another {other[0]}", "choose another folder")
@@ -168,7 +177,7 @@ class TokenRun:
         if workers > 1 and len(missing) > 1:
             self._run_beside(missing, workers, advance)
         elif missing:
-            with _one_thread():
+            with one_thread():
                 extractor = Extractor(self.settings)
                 for number in missing:
                     _make(extractor, self._part(number), shard_path(self.directory, number), advance)
@@ -192,55 +201,62 @@ class TokenRun:
                     for _ in self.pictures(futures[future]):
                         advance()
             except BrokenProcessPool as error:
-                raise DataError("a worker was ended from outside", "is memory short? try fewer --workers") from error
+                raise ended_from_outside() from error
             finally:
                 pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass(frozen=True)
+class _Worker:
+    """What a worker process works with."""
+
+    settings: TokenSettings
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        # Not before the first unit: errors of a process that only begins reach nobody.
+        return Extractor(self.settings)
 
 
-# What a worker process works with, set once when it begins.
-_extractor: Extractor | None = None
+# Set once when the process begins.
+_worker: _Worker | None = None
 
 
 def _begin_worker(settings: TokenSettings) -> None:
-    global _extractor
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _extractor = Extractor(settings)
-
-
-def _end_with_parent() -> None:
-    """A run that was killed must not go on in its workers: the next one may have begun."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    global _worker
+    begin_worker()
+    _worker = _Worker(settings)
 
 
 def _work(part: BoxedPictures, path: Path) -> None:
-    if _extractor is None:
+    if _worker is None:
         raise RuntimeError("the worker has not begun")
-    _make(_extractor, part, path, lambda: None)
+    _make(_worker.extractor, part, path, lambda: None)
 
 
 def _make(extractor: Extractor, part: BoxedPictures, path: Path, advance: Callable[[], None]) -> None:
-    """Make one shard."""
-    rows, made = [], []
+    """Make one shard.
+
+    Raises:
+        DataError: none of its pictures is there.
+    """
+    rows, made, missing = list[Row](), list[PictureTokens](), list[MissingPictureError]()
     for index in range(len(part)):
-        row, tokens = _attempt(extractor, part, index)
+        try:
+            row, tokens = _attempt(extractor, part, index)
+        except MissingPictureError as error:
+            missing.append(error)
+            row, tokens = {"id": part.id(index), "status": "failed", "reason": str(error)}, None
         rows.append(row)
         if tokens is not None:
             made.append(tokens)
         advance()
+    if missing and len(missing) == len(rows):
+        # A shard of failures would count as made, also once the pictures are there.
+        raise DataError(
+            f"none of the {len(rows)} pictures of {path.name} is there: {missing[0].message}",
+            "give the folder with --pictures, or leave out of the annotations what you do not have",
+        )
     _put(path, encode_shard(made, rows))
 
 
@@ -260,7 +276,7 @@ def _put(path: Path, data: bytes) -> None:
 
 
 def _attempt(extractor: Extractor, part: BoxedPictures, index: int) -> tuple[Row, PictureTokens | None]:
-    """One picture: whatever is wrong with it ends here."""
+    """One picture: whatever is wrong with it ends here, unless it is missing."""
     row: Row = {"id": part.id(index)}
     try:
         boxed = part.load(index)
@@ -271,14 +287,15 @@ def _attempt(extractor: Extractor, part: BoxedPictures, index: int) -> tuple[Row
         tokens = extractor(part.id(index), boxed)
         if not (np.isfinite(tokens.tokens).all() and np.isfinite(tokens.places).all()):
             return row | {"status": "failed", "reason": "its tokens are not finite"}, None
-    except (CheckpointError, MemoryError):
+    except MissingPictureError:
+        raise
+    except ending_errors():
         raise
     except FoveaError as error:
         return row | {"status": "failed", "reason": str(error)}, None
     except Exception as error:
         # Data from outside fail in ways that nobody foresees; one picture is not worth a night's run.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return row | {"status": "failed", "reason": reason[:300]}, None
+        return row | {"status": "failed", "reason": reason_of(error)}, None
     return row | {"status": "ok", "regions": len(boxed.boxes)}, tokens
 
 

@@ -1,0 +1,65 @@
+"""What runs on one or several processes share: threads, the end of the parent, and errors that end a run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fovea.errors import CheckpointError, DataError
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums come out the same only where they are cut the same: more processors are used by more workers."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def begin_worker() -> None:
+    """In a worker process: work with one thread, and end with the process that began it.
+
+    Models are better loaded with the first unit: errors of a process that only begins reach nobody.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A run that was killed must not go on in its workers: the next one may have begun."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def ended_from_outside() -> DataError:
+    """The error of a pool that has lost a process."""
+    return DataError("a worker was ended from outside", "is memory short? try fewer --workers")
+
+
+def ending_errors() -> tuple[type[Exception], ...]:
+    """Errors that are no fault of a picture: they end the run, so that the next one makes the unit again.
+
+    Behind an error of the accelerator itself every picture would fail.
+    """
+    import torch
+
+    # Not all versions that fovea works with have the last one.
+    accelerator: type[Exception] = getattr(torch, "AcceleratorError", torch.OutOfMemoryError)
+    return CheckpointError, MemoryError, torch.OutOfMemoryError, accelerator
+
+
+def reason_of(error: Exception) -> str:
+    """An error that nobody foresaw, in one line of at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
