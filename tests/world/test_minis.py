@@ -51,6 +51,7 @@ def grounder() -> Grounder:
         ("fgvp", "mini", 0.8, 0.88),
         ("fgvp", "mini-ensemble", 0.8, 0.88),
         ("fgvp", "mini-vit", 0.5, 0.7),
+        ("alpha-clip-whole", "mini", 0.4, 0.5),
     ],
 )
 def test_names_and_colours_are_understood(recipe: str, models: str, name: float, colour: float) -> None:
@@ -116,6 +117,19 @@ def test_regions_are_named_among_all_names_in_one_pass(recipe: str) -> None:
         right += [result.labels[0][0] == thing.name for result, thing in zip(results, scene.things, strict=True)]
     # One in 250 by chance.
     assert np.mean(right) > 0.4
+
+
+def test_alpha_tells_which_thing_is_meant() -> None:
+    alpha, names, found = load("alpha-clip-whole", "mini", device="cpu"), [g.name for g in glyphs_of("train")], []
+    for seed in range(1_600_000, 1_600_012):
+        scene = compose(seed)
+        whole = [[0, 0, *scene.pixels.shape[1::-1]]]
+        (told,) = alpha.label(scene.pixels, names, boxes=whole)
+        for result, thing in zip(alpha.label(scene.pixels, names, masks=scene.masks), scene.things, strict=True):
+            found.append((result.labels[0][0] == thing.name, told.labels[0][0] == thing.name))
+    masked, blind = np.mean(found, axis=0)
+    assert masked > 0.12
+    assert masked > 1.4 * blind
 
 
 def test_a_blank_picture_is_absent_by_any_way(grounder: Grounder) -> None:

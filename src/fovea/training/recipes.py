@@ -175,17 +175,17 @@ TRAININGS: dict[str, Training] = {
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
         Training(
             "mini-alpha-clip",
-            # After trials of fifty steps, in which several settings differed at once (docs/alpha-training.md).
             AlphaSettings(
-                steps=700,
+                steps=750,
                 batch_size=64,
-                lr=2e-4,
-                muon_lr=0.003,
+                lr=4e-4,
+                muon_lr=0.006,
                 warmup=20,
+                average_decay=0.98,
                 rest_factor=1.0,
                 whole_share=0.2,
                 smoothing=0.0,
-                keep=10.0,
+                keep=15.0,
             ),
             _alpha,
             data=_DESCRIBED,
