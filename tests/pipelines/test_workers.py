@@ -52,7 +52,7 @@ def test_other_errors_are() -> None:
 def test_a_model_that_cannot_be_loaded_is_said_by_workers_too(tmp_path: Path) -> None:
     (tmp_path / "sam").mkdir()
     (tmp_path / "sam" / "config.json").write_text("{}")
-    work = TokenRun(SceneBoxes(5, 2, 64), TokenSettings(str(tmp_path), 32, 1), tmp_path / "out")
+    work = TokenRun(SceneBoxes(5, 2, 64), TokenSettings(str(tmp_path), 32, per_shard=1), tmp_path / "out")
     with pytest.raises(CheckpointError, match="safetensors"):
         work.run(workers=2)
     assert len(work.missing()) == 2
