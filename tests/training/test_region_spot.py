@@ -160,6 +160,11 @@ def test_a_run_goes_on_where_it_was_killed(sets: list[TokenShards], tmp_path: Pa
             torch.testing.assert_close(second[key], value)
     measured = [(tmp_path / run / "evaluations.jsonl").read_text() for run in ("whole", "killed")]
     assert measured[0] == measured[1]
+    # A head of other models would be written under their names.
+    other = RegionSpotObjective(settings, sets, texts, 10.0)
+    other.about = {**other.about, "clip weights": "another"}
+    with pytest.raises(CheckpointError, match="belongs to other frozen models"):
+        train(other, settings, tmp_path / "killed")
 
 
 def test_the_released_reduction_repeats_regions(sets: list[TokenShards]) -> None:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from transformers import AutoConfig, AutoTokenizer, CLIPModel
 
 from fovea.backbones.clip import hub_pixel_statistics
+from fovea.backbones.sources import fingerprint
 from fovea.errors import CheckpointError
 from fovea.networks.alpha_clip import add_alpha, normalised_alpha
 from fovea.training.adapters import add_adapters, merge_adapters
@@ -98,6 +99,8 @@ class AlphaObjective:
             OSError: a file cannot be had.
         """
         self.clip, self._dtype = _read(directory)
+        #: Whose text tower and temperature are trained against.
+        self.models = fingerprint(str(directory))
         self.mean, self.std = hub_pixel_statistics(str(directory))
         self.tokenizer = AutoTokenizer.from_pretrained(str(directory))
         self.clip.requires_grad_(False)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from fovea.errors import FoveaError
+from fovea.errors import CheckpointError, FoveaError
 from fovea.files import write_atomically
 from fovea.training.optimizers import WeightGroup, average, build_optimizers, learning_share
 from fovea.training.settings import TrainSettings
@@ -80,6 +80,13 @@ class Evaluates(Protocol):
     def evaluate(self, module: nn.Module) -> dict[str, float]:
         """Measures of a module in evaluation mode, more being better; the first decides which model is the best."""
         ...
+
+
+@runtime_checkable
+class BelongsToModels(Protocol):
+    """An objective whose result belongs to frozen models, and is worth nothing beside others."""
+
+    models: str
 
 
 def _old_rows(path: Path) -> list[dict[str, float]]:
@@ -155,6 +162,11 @@ class _Run:
         self.module, *self.optimizers = self.accelerator.prepare(self.bare, *optimizers)
 
     @property
+    def models(self) -> str:
+        """The frozen models that the result belongs to; empty where there are none."""
+        return self.objective.models if isinstance(self.objective, BelongsToModels) else ""
+
+    @property
     def _path(self) -> Path:
         return self.directory / "checkpoint.pt"
 
@@ -162,6 +174,10 @@ class _Run:
         if not self._path.exists():
             return
         saved = torch.load(self._path, weights_only=True, map_location="cpu")
+        if saved.get("models", self.models) != self.models:
+            raise CheckpointError(
+                f"the run in {self.directory} belongs to other frozen models", "take another directory with --out"
+            )
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.average = {key: value.to(self.accelerator.device) for key, value in saved["average"].items()}
         self.bare.load_state_dict(saved["module"])
@@ -192,6 +208,7 @@ class _Run:
         """Write the checkpoint and the model as it stands."""
         state = {
             "settings": asdict(self.settings),
+            "models": self.models,
             "step": self.step,
             "seconds": self.seconds,
             "module": self.bare.state_dict(),

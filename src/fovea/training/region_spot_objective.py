@@ -94,6 +94,11 @@ class RegionSpotObjective:
             start_from_places(self.module, some, self.positions, readout)
 
     @property
+    def models(self) -> str:
+        """What the tokens were made with; a head belongs to it."""
+        return ", ".join(f"{key} {self.about[key]}" for key in _SHARED[1:])
+
+    @property
     def groups(self) -> Sequence[WeightGroup]:
         """None: all weights learn alike."""
         return ()
@@ -157,13 +162,16 @@ class RegionSpotObjective:
             CheckpointError: it is no head, or was trained with other models than the tokens were made with.
         """
         head, settings, name = open_region_spot(str(directory))
-        for what, trained, given in (
-            ("CLIP", settings.clip, self.about["clip weights"]),
-            ("SAM", settings.sam, self.about["sam weights"]),
-            ("size of CLIP's input", settings.clip_size, self.about["clip_size"]),
-        ):
-            if trained != given:
-                raise CheckpointError(f"{name} has another {what} than the tokens: {trained}", "make tokens for it")
+        sources = resolve_models(self.settings.models or self.about["models"])
+        # Heads say which models are theirs by name or by fingerprint; tokens always by the latter.
+        clip = "" if settings.clip == self.about["clip weights"] else sources.clips[0]
+        sam = "" if settings.sam == self.about["sam weights"] else sources.sam
+        settings.check_models(name, clip, sam)
+        if (settings.clip_size, settings.positions) != (self.about["clip_size"], self.positions):
+            raise CheckpointError(
+                f"{name} sees pictures of {settings.clip_size} px with {settings.positions} channels of position",
+                "make tokens of these, or leave --from out",
+            )
         self.module.load_state_dict(head.state_dict())
 
     def export(self, state: dict[str, Tensor], directory: Path) -> None:
