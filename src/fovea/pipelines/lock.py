@@ -18,7 +18,7 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 # The workers of a killed run live on for a moment.
-_PATIENCE = 5.0
+_PATIENCE = 20.0
 
 _logger = logging.getLogger(__name__)
 

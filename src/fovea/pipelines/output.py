@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from fovea.datasets.region_texts import DescribedPicture, to_members
 from fovea.datasets.shards import FolderShard, ShardWriter, TarShard, part_of
 from fovea.errors import DataError
+from fovea.pipelines.writing import count_pictures, unwritable, write_whole
 from fovea.proposers.given import read_json
 
 #: How shards are written: tar files, or folders.
@@ -63,12 +64,7 @@ class Output:
 
     def count(self, numbers: Iterator[int]) -> Counter[str]:
         """Pictures by status, and ``regions``, of those units that are done."""
-        counts: Counter[str] = Counter()
-        for number in numbers:
-            for row in self.rows(number):
-                counts[row["status"]] += 1
-                counts["regions"] += row.get("regions", 0)
-        return counts
+        return count_pictures(chain.from_iterable(map(self.rows, numbers)))
 
     def prepare(self, about: Mapping[str, Any], share: int = 1) -> None:
         """Make the folder, and say in it what its data come from.
@@ -83,7 +79,8 @@ class Output:
         begun, path = self.check(lambda: about), self._about
         self._make_folders()
         if not begun:
-            _write(path, json.dumps(about, indent=2) + "\n", path.with_name(f".about-{share}.part"))
+            told = (json.dumps(about, indent=2) + "\n").encode("utf-8")
+            write_whole(path, told, path.with_name(f".about-{share}.part"))
 
     @property
     def _about(self) -> Path:
@@ -115,7 +112,7 @@ class Output:
         try:
             (self.directory / "status").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(self.directory, error) from error
+            raise unwritable(self.directory, error) from error
 
     def write(self, number: int) -> UnitWriter:
         """Begin the shard of a unit."""
@@ -137,7 +134,7 @@ class UnitWriter:
         try:
             self._writer: ShardWriter = TarShard(shard) if form == "tar" else FolderShard(shard)
         except OSError as error:
-            raise _unwritable(shard, error) from error
+            raise unwritable(shard, error) from error
 
     def add(self, row: Row, described: DescribedPicture | None = None) -> None:
         """One picture: its status, and where all went well its regions."""
@@ -146,31 +143,15 @@ class UnitWriter:
             try:
                 self._writer.add(described.key, to_members(described))
             except OSError as error:
-                raise _unwritable(self._shard, error) from error
+                raise unwritable(self._shard, error) from error
 
     def commit(self) -> None:
         """Put both in their places, the shard last: once it is there the unit is done."""
         try:
-            _write(self._status, "".join(self._lines), part_of(self._status))
+            write_whole(self._status, "".join(self._lines).encode("utf-8"), part_of(self._status))
             self._writer.commit()
         except OSError as error:
-            raise _unwritable(self._shard, error) from error
-
-
-def _write(path: Path, text: str, part: Path) -> None:
-    """Like ``files.write_atomically``, but a kill leaves nothing behind that the next run would not overwrite."""
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path} cannot be written ({error.strerror})", "is the disk full? the same command goes on later")
+            raise unwritable(self._shard, error) from error
 
 
 def _difference(held: Any, wanted: Mapping[str, Any]) -> str:

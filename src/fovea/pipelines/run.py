@@ -12,11 +12,10 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from fovea.datasets.region_texts import DescribedPicture
-from fovea.errors import FoveaError
 from fovea.pipelines.lock import RunLock
 from fovea.pipelines.output import Output, Row
 from fovea.pipelines.records import Content, Record, Skipped
-from fovea.pipelines.workers import begin_worker, ended_from_outside, ending_errors, one_thread, reason_of
+from fovea.pipelines.workers import begin_worker, ended_from_outside, one_thread, reason_of
 
 #: Turns the content of a record into a described picture with a key, and what its status says beside.
 Describe = Callable[[str, Content], tuple[DescribedPicture, Row]]
@@ -150,14 +149,9 @@ def _attempt(key: str, record: Record, describe: Describe) -> tuple[Row, Describ
     row: Row = {"key": key, "source": record.key}
     try:
         described, notes = describe(key, record.load())
-    except ending_errors():
-        raise
     except Skipped as skipped:
         return row | {"status": "skipped", "reason": str(skipped)}, None
-    except FoveaError as error:
-        return row | {"status": "failed", "reason": str(error)}, None
     except Exception as error:
-        # Data from outside fail in ways that nobody foresees; one picture is not worth a night's run.
         return row | {"status": "failed", "reason": reason_of(error)}, None
     return row | {"status": "ok", "regions": len(described.regions)} | notes, described
 

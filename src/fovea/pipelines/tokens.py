@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,9 +25,10 @@ from fovea.backbones.sources import fingerprint, resolve_models
 from fovea.cache import FeatureCache
 from fovea.datasets.boxed_pictures import BoxedPicture, BoxedPictures
 from fovea.datasets.region_tokens import PictureTokens, Row, encode_shard, read_rows, shard_path, write_index
-from fovea.errors import DataError, FoveaError, MissingPictureError
+from fovea.errors import DataError, MissingPictureError
 from fovea.files import write_atomically
-from fovea.pipelines.workers import begin_worker, ended_from_outside, ending_errors, one_thread, reason_of
+from fovea.pipelines.workers import begin_worker, ended_from_outside, one_thread, reason_of
+from fovea.pipelines.writing import count_pictures, write_whole
 from fovea.proposers.given import read_json
 
 
@@ -183,7 +183,7 @@ class TokenRun:
                     _make(extractor, self._part(number), shard_path(self.directory, number), advance)
         if all(shard_path(self.directory, number).exists() for number in self.all):
             write_index(self.directory, self.all)
-        return _count(self.directory, self.units)
+        return count_pictures(row for number in self.units for row in read_rows(shard_path(self.directory, number)))
 
     def _part(self, number: int) -> BoxedPictures:
         pictures = self.pictures(number)
@@ -257,22 +257,7 @@ def _make(extractor: Extractor, part: BoxedPictures, path: Path, advance: Callab
             f"none of the {len(rows)} pictures of {path.name} is there: {missing[0].message}",
             "give the folder with --pictures, or leave out of the annotations what you do not have",
         )
-    _put(path, encode_shard(made, rows))
-
-
-def _put(path: Path, data: bytes) -> None:
-    """Write a shard beside its place and rename it; what a kill leaves behind has the same name next time."""
-    beside = path.with_suffix(".part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror})", "is the disk full? the same command goes on later"
-        ) from error
+    write_whole(path, encode_shard(made, rows), path.with_suffix(".part"))
 
 
 def _attempt(extractor: Extractor, part: BoxedPictures, index: int) -> tuple[Row, PictureTokens | None]:
@@ -289,20 +274,6 @@ def _attempt(extractor: Extractor, part: BoxedPictures, index: int) -> tuple[Row
             return row | {"status": "failed", "reason": "its tokens are not finite"}, None
     except MissingPictureError:
         raise
-    except ending_errors():
-        raise
-    except FoveaError as error:
-        return row | {"status": "failed", "reason": str(error)}, None
     except Exception as error:
-        # Data from outside fail in ways that nobody foresees; one picture is not worth a night's run.
         return row | {"status": "failed", "reason": reason_of(error)}, None
     return row | {"status": "ok", "regions": len(boxed.boxes)}, tokens
-
-
-def _count(directory: Path, numbers: range) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for number in numbers:
-        for row in read_rows(shard_path(directory, number)):
-            counts[row["status"]] += 1
-            counts["regions"] += row.get("regions", 0)
-    return counts

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fovea.errors import CheckpointError, DataError
+from fovea.errors import CheckpointError, DataError, FoveaError
 
 
 @contextmanager
@@ -61,5 +61,15 @@ def ending_errors() -> tuple[type[Exception], ...]:
 
 
 def reason_of(error: Exception) -> str:
-    """An error that nobody foresaw, in one line of at most 300 characters."""
+    """Why a picture failed, in one line, of at most 300 characters where nobody foresaw it.
+
+    Data from outside fail in ways that nobody foresees; one picture is not worth a night's run.
+
+    Raises:
+        Exception: the error itself, where it is no fault of the picture (:func:`ending_errors`).
+    """
+    if isinstance(error, ending_errors()):
+        raise error
+    if isinstance(error, FoveaError):
+        return str(error)
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
