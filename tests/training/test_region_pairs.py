@@ -13,7 +13,7 @@ from PIL import Image
 from fovea.datasets.region_texts import DescribedPicture, RegionText
 from fovea.errors import DataError
 from fovea.regions import encode_masks
-from fovea.training.region_pairs import RegionPairs, fit_square, mask_to_alpha, text_key
+from fovea.training.region_pairs import RegionPairs, crop_around, fit_square, mask_to_alpha, text_key
 from fovea.training.vocabulary import build_tokenizer
 
 
@@ -144,3 +144,31 @@ def test_damaged_pictures_give_way_to_others(caplog: pytest.LogCaptureFixture) -
     assert all(row.key in said for row in damaged)
     with pytest.raises(DataError, match="in a row cannot be read"):
         pairs(damaged)[0]
+
+
+def test_crops_hold_their_region_whole() -> None:
+    mask = np.zeros((40, 60), bool)
+    mask[10:18, 50:58] = True
+    seen = {crop_around(np.random.default_rng(seed), mask, 0.5) for seed in range(200)}
+    assert all(
+        left <= 50 and top <= 10 and 58 <= right <= 60 and 18 <= bottom <= 40 for left, top, right, bottom in seen
+    )
+    assert all(right - left >= 30 and bottom - top >= 20 for left, top, right, bottom in seen)
+    assert min(right - left for left, _, right, _ in seen) < 33 and max(right - left for left, _, right, _ in seen) > 57
+    # A region that is longer than the share asked for is never cut.
+    assert crop_around(np.random.default_rng(0), np.ones((8, 9), bool), 0.1) == (0, 0, 9, 8)
+
+
+def test_crops_show_mask_and_picture_alike_and_spare_whole_pictures() -> None:
+    data = pairs(TEN, smallest_crop=0.3)
+    red = text_key(data.tokenizer("red thing")["input_ids"])
+    shares = []
+    for step in range(5):
+        batch = data[step]
+        for pixels, alpha, key in zip(batch["pixels"], batch["alpha"], batch["keys"], strict=True):
+            sought = pixels[..., 0] > 128 if key == red else pixels[..., 0] <= 128
+            assert np.mean((alpha > 0.5) == sought) > 0.93
+            shares.append(round(float(alpha.mean()), 2))
+    assert len(set(shares)) > 5
+    whole = pairs(TEN, smallest_crop=0.3, whole_share=1.0)[0]
+    assert (np.mean(whole["pixels"][..., 0] > 128, axis=(1, 2)) < 0.27).all()

@@ -142,6 +142,7 @@ class AlphaObjective:
             whole_share=self.settings.whole_share,
             fit=self.settings.fit,
             context_length=self.clip.config.text_config.max_position_embeddings,
+            smallest_crop=self.settings.smallest_crop,
         )
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:

@@ -59,6 +59,29 @@ def mask_to_alpha(mask: np.ndarray, side: int, fit: Fit) -> np.ndarray:
     return np.asarray(image)
 
 
+def crop_around(rng: np.random.Generator, mask: np.ndarray, smallest: float) -> tuple[int, int, int, int]:
+    """Draw a part of a picture that holds a region whole.
+
+    Args:
+        rng: draws the share of the sides, and the place.
+        mask: ``(H, W)`` bool, not empty.
+        smallest: least share of the picture's sides, 0..1; a region that is longer takes what it needs.
+
+    Returns:
+        Left, top, right and bottom in pixels, the latter two exclusive.
+    """
+    share = rng.uniform(smallest, 1)
+    ends = []
+    for axis, side in ((0, mask.shape[1]), (1, mask.shape[0])):
+        seen = np.flatnonzero(mask.any(axis))
+        first, last = int(seen[0]), int(seen[-1]) + 1
+        length = max(last - first, round(share * side))
+        start = int(rng.integers(max(0, last - length), min(first, side - length) + 1))
+        ends.append((start, start + length))
+    (left, right), (top, bottom) = ends
+    return left, top, right, bottom
+
+
 def text_key(ids: Sequence[int] | np.ndarray) -> int:
     """Names a text by its token ids: equal for texts that the text tower cannot tell apart; 64 bits, signed."""
     digest = hashlib.blake2b(np.asarray(ids, np.int64).tobytes(), digest_size=8).digest()
@@ -75,8 +98,7 @@ class RegionPairs(Dataset[dict[str, Any]]):
     """Batches by number: batch ``i`` depends on the seed and on ``i`` alone, so that training can resume anywhere.
 
     All pictures are taken once before one is taken again, in another order every time; of each, one region is drawn,
-    or now and then its caption with an alpha of ones, which keeps the model's sense of whole pictures. There is no
-    augmentation.
+    or now and then its caption with an alpha of ones, which keeps the model's sense of whole pictures.
 
     A batch holds, for B pictures of side S:
         pixels: ``(B, S, S, 3)`` uint8.
@@ -95,6 +117,8 @@ class RegionPairs(Dataset[dict[str, Any]]):
         whole_share: how often a picture that has a caption is meant as a whole, 0..1.
         fit: how pictures become square.
         context_length: most tokens of a text; longer ones are cut.
+        smallest_crop: a region is shown in a part of its picture, drawn anew each time: whole regions, sides of at
+            least this share of the picture's; 1 shows the whole picture, as the paper does.
     """
 
     def __init__(
@@ -109,10 +133,12 @@ class RegionPairs(Dataset[dict[str, Any]]):
         whole_share: float,
         fit: Fit,
         context_length: int,
+        smallest_crop: float = 1.0,
     ) -> None:
         self.pictures, self.tokenizer = pictures, tokenizer
         self.seed, self.steps, self.batch_size, self.size = seed, steps, batch_size, size
         self.whole_share, self.fit, self.context_length = whole_share, fit, context_length
+        self.smallest_crop = smallest_crop
 
     def __len__(self) -> int:
         return self.steps
@@ -160,6 +186,9 @@ class RegionPairs(Dataset[dict[str, Any]]):
             if not mask.any():
                 # An alpha of zeros says that all is background.
                 raise DataError(f"a mask of {described.key} is empty", "leave such regions out")
+            if self.smallest_crop < 1:
+                left, top, right, bottom = crop_around(rng, mask, self.smallest_crop)
+                image, mask = image.crop((left, top, right, bottom)), mask[top:bottom, left:right]
             alpha = mask_to_alpha(mask, self.size, self.fit)
         return {
             "pixels": np.asarray(fit_square(image, self.size, self.fit, Image.Resampling.BICUBIC)),

@@ -67,6 +67,8 @@ class AlphaSettings(TrainSettings):
         fit: how pictures become square: ``pad`` with black, or ``squash``.
         keep: weight of the cosine distance between what the tower says of whole pictures and what it said of them
             before the training. It is asked only of the samples that ``whole_share`` yields.
+        smallest_crop: regions are shown in parts of their pictures with sides of at least this share, above 0; 1 shows
+            whole pictures.
     """
 
     weight_decay: float = 0.02
@@ -77,9 +79,12 @@ class AlphaSettings(TrainSettings):
     lora_rank: int = 0
     fit: Literal["pad", "squash"] = "pad"
     keep: float = 0.0
+    smallest_crop: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.smallest_crop <= 1:
+            raise ValueError("smallest_crop is not above 0 and at most 1")
         for name in ("whole_share", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies outside of 0..1")
