@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fovea.scenes.colours import PAINTS, natural_colour, paint, word_of
-from fovea.scenes.glyphs import all_glyphs, glyphs_of, sprite
+from fovea.scenes.glyphs import all_glyphs, glyphs_of, pasted_glyphs, sprite
 from fovea.scenes.layout import sample_layout
 from fovea.scenes.render import draw
 from fovea.scenes.scene import compose
@@ -55,6 +55,18 @@ def test_only_the_asked_names_appear() -> None:
     for seed in range(30):
         assert not unseen & {thing.name for thing in compose(seed, 64).things}
         assert {thing.name for thing in compose(seed, 64, glyphs_of("unseen")).things} <= unseen
+
+
+def test_scenes_of_few_things() -> None:
+    scenes = [compose(seed, 64, few=True) for seed in range(30)]
+    assert {len(scene.glyphs) for scene in scenes} == {1, 2, 3}
+    assert all(len({glyph.name for glyph in scene.glyphs}) == len(scene.glyphs) for scene in scenes)
+
+
+def test_pasted_and_held_out_glyphs_part_the_known_ones() -> None:
+    pasted, held = pasted_glyphs(), pasted_glyphs(held_out=True)
+    assert sorted((*pasted, *held), key=lambda glyph: glyph.index) == list(glyphs_of("train"))
+    assert len(held) == len(glyphs_of("train")) // 5
 
 
 def test_a_window_shows_the_same_scene_enlarged() -> None:

@@ -14,7 +14,7 @@ from fovea.scenes.glyphs import Glyph
 #: How often the composer picks a glyph of each LVIS frequency group, relative to each other.
 FREQUENCY_WEIGHTS = {"f": 1.0, "c": 0.5, "r": 0.2}
 
-_FEWEST, _MOST = 3, 7
+_COUNTS = (3, 7)
 # Boxes may cover at most this share of the smaller of two neighbours ...
 _MAX_OVERLAP = 0.2
 # ... and a place is looked for this often before the thing shrinks.
@@ -77,11 +77,11 @@ def same_words(a: Glyph, b: Glyph) -> bool:
     return a is not b and (f" {a.name}".endswith(f" {b.name}") or f" {b.name}".endswith(f" {a.name}"))
 
 
-def _kinds(rng: np.random.Generator, glyphs: tuple[Glyph, ...], count: int) -> list[Glyph]:
+def _kinds(rng: np.random.Generator, glyphs: tuple[Glyph, ...], count: int, repeat_share: float) -> list[Glyph]:
     """Pick what stands in the scene: often one kind two or three times, never two kinds that share a name."""
     kinds: list[Glyph] = []
     weights = frequency_weights(glyphs)
-    if rng.random() < 0.55:
+    if rng.random() < repeat_share:
         repeats = 3 if count >= 5 and rng.random() < 0.4 else 2
         kinds += [glyphs[rng.choice(len(glyphs), p=weights)]] * repeats
     while len(kinds) < count:
@@ -126,19 +126,28 @@ def _paints(rng: np.random.Generator, kinds: Sequence[Glyph]) -> list[str | None
     return paints
 
 
-def sample_layout(rng: np.random.Generator, glyphs: tuple[Glyph, ...], *, focus_share: float = 0.15) -> Layout:
-    """Sample a scene of three to seven things.
+def sample_layout(
+    rng: np.random.Generator,
+    glyphs: tuple[Glyph, ...],
+    *,
+    focus_share: float = 0.15,
+    counts: tuple[int, int] = _COUNTS,
+    repeat_share: float = 0.55,
+) -> Layout:
+    """Sample a scene.
 
     Args:
         rng: source of randomness; equal generators give equal layouts.
         glyphs: what may appear.
         focus_share: share of scenes with a shallow depth of field.
+        counts: the fewest and the most things that stand in it.
+        repeat_share: share of scenes with several things of one kind; 0 where only one thing may stand in them.
 
     Returns:
         The layout, back to front in random order.
     """
-    count = int(rng.integers(_FEWEST, _MOST + 1))
-    kinds = _kinds(rng, glyphs, count)
+    count = int(rng.integers(counts[0], counts[1] + 1))
+    kinds = _kinds(rng, glyphs, count, repeat_share)
     # The fewer the things, the larger they are; one scene holds large and small ones.
     scale = (4.5 / count) ** 0.4
     placements: list[Placement] = []

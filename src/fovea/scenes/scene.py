@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,20 +65,24 @@ def things_of(layout: Layout, drawing: Drawing) -> tuple[Thing, ...]:
     )
 
 
-def compose(seed: int, size: int = DEFAULT_SIZE, glyphs: tuple[Glyph, ...] | None = None) -> Scene:
+def compose(
+    seed: int, size: int = DEFAULT_SIZE, glyphs: tuple[Glyph, ...] | None = None, *, few: bool = False
+) -> Scene:
     """Compose one scene.
 
     Args:
         seed: its number; the same number gives the same scene. Numbers from ``FIRST_TEST_SEED`` on are for measuring.
         size: side of the picture in pixels.
         glyphs: what may stand in it; by default the names that the minis know.
+        few: whether one to three things stand in it, each of another kind; otherwise they are three to seven.
 
     Returns:
         The scene.
     """
     rng = np.random.default_rng((7, seed))
+    usual: dict[str, Any] = {"counts": (1, 3), "repeat_share": 0.0} if few else {}
     while True:
-        layout = sample_layout(rng, glyphs or glyphs_of("train"))
+        layout = sample_layout(rng, glyphs or glyphs_of("train"), **usual)
         drawing = draw(layout, size)
         if drawing.masks.mean((1, 2)).min() > _LEAST_VISIBLE:
             break
