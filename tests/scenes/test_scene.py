@@ -82,7 +82,7 @@ def test_paint_keeps_the_shape_and_earns_its_word() -> None:
     glyph = next(glyph for glyph in all_glyphs() if glyph.name == "car")
     original = np.asarray(sprite(glyph)[0].convert("RGBA"))
     for word in PAINTS:
-        painted = paint(original, word)
+        painted = paint(original, PAINTS[word])
         np.testing.assert_array_equal(painted[..., 3], original[..., 3])
         mean = painted[painted[..., 3] > 200][:, :3].mean(0)
         assert word_of(*mean) == word

@@ -36,7 +36,7 @@ class Prompting:
 
     def opening(self, name: str) -> str:
         """The question up to the name, from which on a captioner may be trained to say the name as well."""
-        return f"{self.before}In the image is {_article(name)}"
+        return f"{self.before}In the image is {article(name)}"
 
     def answered(self, name: str, box: str, spaced: bool = False) -> str:
         """Question and answer, to learn from.
@@ -49,7 +49,8 @@ class Prompting:
         return f"{self.question(name)} {box}{' ' * spaced}{self.end}"
 
 
-def _article(name: str) -> str:
+def article(name: str) -> str:
+    """Which article the paper's prompts give a name: by its first letter, not by its sound."""
     return "an" if name[:1].lower() in "aeiou" else "a"
 
 

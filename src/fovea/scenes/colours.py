@@ -64,12 +64,12 @@ def natural_colour(sprite: np.ndarray) -> str | None:
     return word if sure and word in PAINTS else None
 
 
-def paint(sprite: np.ndarray, word: str) -> np.ndarray:
+def paint(sprite: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """Paint a glyph in a colour while its light and shade stay.
 
     Args:
         sprite: ``(H, W, 4)`` uint8 RGBA.
-        word: a key of ``PAINTS``.
+        colour: what it makes of a mid-gray pixel, RGB 0..255.
 
     Returns:
         A painted copy; the alpha channel is the same.
@@ -80,7 +80,7 @@ def paint(sprite: np.ndarray, word: str) -> np.ndarray:
     opaque = sprite[..., 3] > 128
     mean = float(luminance[opaque].mean()) if opaque.any() else 0.5
     shade = np.clip(1 + 0.9 * (luminance - mean), 0.45, 1.35)[..., None]
-    painted = np.clip(np.array(PAINTS[word], np.float32) * shade, 0, 255)
+    painted = np.clip(np.array(colour, np.float32) * shade, 0, 255)
     out = sprite.copy()
     out[..., :3] = (0.88 * painted + 0.12 * rgb + 0.5).astype(np.uint8)
     return out

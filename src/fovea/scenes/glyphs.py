@@ -11,15 +11,23 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from fovea.scenes.colours import paint
+from fovea.scenes.colours import PAINTS, paint
 
 _FOLDER = Path(__file__).parent / "glyphs"
 _COLUMNS = 20
 
 #: Side of a glyph's cell on the sheet, in pixels.
 CELL = 128
+
+#: A colour code: red, green and blue of a plate, and the brightness of the glyph on it.
+Code = tuple[int, int, int, int]
+#: What its numbers run to.
+CODE_STEPS = 16
+
+# How much of its plate's side a glyph takes.
+_ON_PLATE = 0.82
 
 #: ``train``: shown to the minis. ``unseen``: never shown, for honest tests. ``extra``: the rest, on request.
 SPLITS = ("train", "unseen", "extra")
@@ -87,9 +95,32 @@ def sprite(glyph: Glyph, painted: str | None = None) -> tuple[Image.Image, ...]:
         The sprite at full, half and quarter size; mode ``RGBa`` (colours already multiplied by alpha, so that
         resampling leaves no dark rim).
     """
+    cell = _cell(glyph)
+    return _levels(Image.fromarray(cell if painted is None else paint(cell, PAINTS[painted]), "RGBA"))
+
+
+def badge(glyph: Glyph, code: Code) -> tuple[Image.Image, ...]:
+    """A gray glyph on a coloured plate, at full, half and quarter size, as :func:`sprite` gives them.
+
+    Args:
+        glyph: which one.
+        code: red, green and blue of the plate and brightness of the glyph, each 0..``CODE_STEPS``.
+    """
+    red, green, blue, gray = (round(255 * level / CODE_STEPS) for level in code)
+    plate = Image.new("RGBA", (CELL, CELL))
+    ImageDraw.Draw(plate).rounded_rectangle((0, 0, CELL - 1, CELL - 1), CELL // 6, (red, green, blue, 255))
+    inner = round(_ON_PLATE * CELL)
+    drawn = Image.fromarray(paint(_cell(glyph), (gray, gray, gray)), "RGBA").resize((inner, inner))
+    plate.alpha_composite(drawn, ((CELL - inner) // 2, (CELL - inner) // 2))
+    return _levels(plate)
+
+
+def _cell(glyph: Glyph) -> np.ndarray:
+    """``(CELL, CELL, 4)`` uint8 RGBA."""
     y, x = divmod(glyph.index, _COLUMNS)
-    cell = _sheet()[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL]
-    if painted is not None:
-        cell = paint(cell, painted)
-    full = Image.fromarray(np.ascontiguousarray(cell), "RGBA").convert("RGBa")
+    return np.ascontiguousarray(_sheet()[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL])
+
+
+def _levels(cell: Image.Image) -> tuple[Image.Image, ...]:
+    full = cell.convert("RGBa")
     return full, full.reduce(2), full.reduce(4)

@@ -150,6 +150,12 @@ def _itm(settings: TrainSettings, _: Path | None) -> Objective:
     return ItmObjective(settings.seed)
 
 
+def _vlm(settings: TrainSettings, _: Path | None) -> Objective:
+    from fovea.training.vlm_objective import VlmObjective
+
+    return VlmObjective(settings.seed)
+
+
 def _alpha(settings: AlphaSettings, data: Path) -> Objective:
     from fovea.datasets.region_text_shards import ShardIndex
     from fovea.training.alpha_objective import AlphaObjective
@@ -173,6 +179,7 @@ TRAININGS: dict[str, Training] = {
             "mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, muon_lr=0.003, warmup=150, log_every=50), _sam
         ),
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
+        Training("mini-vlm", TrainSettings(steps=1800, batch_size=32, lr=1.5e-3, muon_lr=0.02), _vlm),
         Training(
             "mini-alpha-clip",
             AlphaSettings(

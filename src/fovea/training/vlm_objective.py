@@ -1,0 +1,213 @@
+"""The training of mini-vlm: a LLaVA of a few million weights that says what is in a scene, and what it looks like.
+
+Its picture tower is mini-itm's, which knows names and colours at every place; the language model starts at random.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, ViTConfig
+
+from fovea.backbones.sources import MINIS
+from fovea.networks.pixels import CLIP_MEAN, CLIP_STD
+from fovea.training.clip_scenes import NAMES, NO_LABEL
+from fovea.training.loop import Batch
+from fovea.training.optimizers import WeightGroup
+from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
+from fovea.training.settings import TrainSettings
+from fovea.training.vlm_scenes import VlmScenes
+
+#: How boxes are written for it: :class:`fovea.language.box_text.GridCodec` and ``Prompting``.
+_HOST = {"codec": {"cells": 16, "frame": 16}, "before": "", "end": ".<end>"}
+
+# How much naming the places counts beside the sentences.
+_PLACES = 0.5
+# The tower has learnt; it only has to see colours and badges more exactly.
+_TOWER_FACTOR = 0.3
+
+# Parts of a block of mini-itm's tower, and what transformers calls them.
+_BLOCK = {
+    "attn.proj": "attention.o_proj",
+    "norm1": "layernorm_before",
+    "norm2": "layernorm_after",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
+_KINDS = ("weight", "bias")
+
+
+def mini_config() -> LlavaConfig:
+    """Sizes of mini-vlm; the picture tower's are mini-itm's."""
+    tokenizer = build_saying_tokenizer()
+    return LlavaConfig(
+        vision_config=ViTConfig(
+            hidden_size=256,
+            num_hidden_layers=6,
+            num_attention_heads=4,
+            intermediate_size=1024,
+            image_size=128,
+            patch_size=16,
+            layer_norm_eps=1e-5,
+        ),
+        text_config=LlamaConfig(
+            hidden_size=256,
+            intermediate_size=704,
+            num_hidden_layers=4,
+            num_attention_heads=8,
+            vocab_size=len(tokenizer),
+            max_position_embeddings=256,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        image_seq_length=64,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=True,
+    )
+
+
+def itm_tower() -> dict[str, Tensor]:
+    """The weights of mini-itm's picture tower, as ``ViTModel`` names them."""
+    weights = load_file(MINIS / "mini-itm" / "model.safetensors")
+    source = {k.removeprefix("visual_encoder."): v.float() for k, v in weights.items() if "visual_encoder." in k}
+    named = {
+        "embeddings.cls_token": source["cls_token"],
+        "embeddings.position_embeddings": source["pos_embed"],
+        **{f"embeddings.patch_embeddings.projection.{kind}": source[f"patch_embed.proj.{kind}"] for kind in _KINDS},
+        **{f"layernorm.{kind}": source[f"norm.{kind}"] for kind in _KINDS},
+    }
+    depth = 1 + max(int(key.split(".")[1]) for key in source if key.startswith("blocks."))
+    for layer in range(depth):
+        for kind in _KINDS:
+            old, new = f"blocks.{layer}.{{}}.{kind}", f"layers.{layer}.{{}}.{kind}"
+            parts = source[old.format("attn.qkv")].chunk(3)
+            for name, part in zip(("q_proj", "k_proj", "v_proj"), parts, strict=True):
+                named[new.format(f"attention.{name}")] = part
+            for name, other in _BLOCK.items():
+                named[new.format(other)] = source[old.format(name)]
+    return named
+
+
+def sentence_mask(places: int, count: int, length: int) -> Tensor:
+    """What may see what, where several sentences about one picture stand behind it.
+
+    Args:
+        places: tokens of the picture, in front.
+        count: of sentences.
+        length: of each in tokens.
+
+    Returns:
+        ``(1, 1, L, L)`` bool with ``L = places + count * length``: tokens see the picture and what is in front of them
+        in their own sentence.
+    """
+    sentence = torch.cat([torch.zeros(places), torch.arange(1, count + 1).repeat_interleave(length)])
+    same = (sentence[:, None] == sentence) | (sentence == 0)
+    return (same & torch.ones_like(same).tril())[None, None]
+
+
+class _Sayer(nn.Module):
+    """One forward pass over pictures with several sentences each."""
+
+    def __init__(self, llava: LlavaForConditionalGeneration) -> None:
+        super().__init__()
+        self.llava = llava
+        self.scale = nn.Parameter(torch.tensor(3.0))
+        for name, values in (("mean", CLIP_MEAN), ("std", CLIP_STD)):
+            self.register_buffer(name, torch.tensor(values), persistent=False)
+
+    def forward(self, batch: Batch, names: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, K, L, vocabulary)``: what comes behind every token; ``(B, P, N)``: which name every place shows."""
+        core = self.llava.model
+        places = core.multi_modal_projector(self._see(batch["pixels"]))
+        ids = batch["ids"]
+        count, length = ids.shape[1:]
+        embed = core.get_input_embeddings()
+        tokens = torch.cat([places, embed(ids.flatten(1))], dim=1)
+        positions = torch.arange(places.shape[1] + length, device=ids.device)
+        behind = positions[places.shape[1] :].repeat(count)
+        hidden = core.language_model(
+            inputs_embeds=tokens,
+            attention_mask=sentence_mask(places.shape[1], count, length).to(ids.device),
+            position_ids=torch.cat([positions[: places.shape[1]], behind])[None],
+            use_cache=False,
+        ).last_hidden_state[:, places.shape[1] :]
+        words = F.normalize(embed(names.clamp(min=0)).mul((names >= 0)[..., None]).sum(1), dim=-1)
+        shown = F.normalize(places, dim=-1) @ words.T * self.scale.exp()
+        return self.llava.lm_head(hidden).unflatten(1, (count, length)), shown
+
+    def _see(self, pixels: Tensor) -> Tensor:
+        planes = ((pixels.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
+        seen: Tensor = self.llava.model.vision_tower(planes, output_hidden_states=True).hidden_states[-1][:, 1:]
+        return seen
+
+
+class VlmObjective:
+    """Trains ``mini-vlm``."""
+
+    def __init__(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.tokenizer = build_saying_tokenizer()
+        llava = LlavaForConditionalGeneration(mini_config())
+        llava.model.vision_tower.load_state_dict(itm_tower(), strict=False)
+        self.module = _Sayer(llava)
+        ids = [self.tokenizer(f" {name}")["input_ids"] for name in NAMES]
+        longest = max(map(len, ids))
+        self.names = torch.tensor([row + [-1] * (longest - len(row)) for row in ids])
+
+    @property
+    def groups(self) -> list[WeightGroup]:
+        """Hidden layers of the language model, and the tower, which learns more slowly."""
+        core = self.module.llava.model
+        said = [m.weight for m in core.language_model.layers.modules() if isinstance(m, nn.Linear)]
+        hidden = [m.weight for m in core.vision_tower.layers.modules() if isinstance(m, nn.Linear)]
+        taken = {id(weight) for weight in hidden}
+        rest = [weight for weight in core.vision_tower.parameters() if id(weight) not in taken]
+        return [
+            WeightGroup(said, hidden=True),
+            WeightGroup(hidden, _TOWER_FACTOR, hidden=True),
+            WeightGroup(rest, _TOWER_FACTOR),
+        ]
+
+    def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
+        """Scenes with sentences."""
+        vision = self.module.llava.config.vision_config
+        side = vision.image_size
+        return VlmScenes(settings.seed, settings.steps, settings.batch_size, side, side // vision.patch_size)
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The next token of every sentence, and the name of every place."""
+        said, shown = module(batch, self.names.to(batch["ids"].device))
+        wanted = batch["ids"][..., 1:].masked_fill(~batch["learnt"][..., 1:], NO_LABEL)
+        losses = {
+            "say": F.cross_entropy(said[..., :-1, :].flatten(0, 2), wanted.flatten(), ignore_index=NO_LABEL),
+            "places": F.cross_entropy(shown.flatten(0, 1), batch["place_names"].flatten(), ignore_index=NO_LABEL),
+        }
+        parts = {key: float(value.detach()) for key, value in losses.items()}
+        return losses["say"] + _PLACES * losses["places"], parts
+
+    def start_from(self, directory: Path) -> None:
+        """Take the weights that :meth:`export` wrote."""
+        llava = LlavaForConditionalGeneration.from_pretrained(directory, dtype=torch.float32)
+        self.module.llava.load_state_dict(llava.state_dict())
+
+    def export(self, state: dict[str, Tensor], directory: Path) -> None:
+        """Write a LLaVA of transformers in half precision, its tokenizer, and how pictures and boxes are put to it."""
+        llava = LlavaForConditionalGeneration(mini_config())
+        llava.load_state_dict({k.removeprefix("llava."): v for k, v in state.items() if k.startswith("llava.")})
+        llava.half().save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+        side = llava.config.vision_config.image_size
+        pixels = {"image_mean": list(CLIP_MEAN), "image_std": list(CLIP_STD), "size": {"height": side, "width": side}}
+        (directory / "preprocessor_config.json").write_text(json.dumps(pixels, indent=2), encoding="utf-8")
+        (directory / "fovea.json").write_text(json.dumps(_HOST, indent=2), encoding="utf-8")

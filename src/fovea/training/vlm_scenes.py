@@ -1,0 +1,201 @@
+"""What mini-vlm is trained on: scenes with captions and simple questions, and never a word about places.
+
+Some things are badges with a colour code: so it learns to read four numbers from a thing, and to write them. Sources:
+specs/pin.md; docs/minis.md says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from fovea.language.box_text import article
+from fovea.scenes.colours import word_of
+from fovea.scenes.glyphs import CODE_STEPS, Code, glyphs_of
+from fovea.scenes.layout import Layout, sample_layout
+from fovea.scenes.render import Drawing, draw
+from fovea.training.clip_scenes import NAMES, NO_LABEL
+from fovea.training.saying_vocabulary import build_saying_tokenizer
+
+#: Sentences about every picture, and the longest one in tokens.
+SENTENCES, SENTENCE_LENGTH = 6, 26
+
+# How often each kind of sentence is drawn; those that do not fit the thing give way to another.
+_KINDS = {"code": 0.35, "colour": 0.15, "size": 0.15, "ground": 0.15, "there": 0.1, "count": 0.05, "pair": 0.05}
+# Things that are drawn as badges.
+_BADGES = 0.5
+# Things of which less than this share of the picture can be seen are not spoken of.
+_LEAST_VISIBLE = 0.006
+# A thing owns a patch when it covers this share of it.
+_COVER = 0.4
+
+
+@dataclass(frozen=True)
+class Said:
+    """A sentence, and from where on it is to be learnt.
+
+    Attributes:
+        given: its beginning, which is only read.
+        learnt: the rest, with the blank in front.
+    """
+
+    given: str
+    learnt: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A thing that can be spoken of.
+
+    Attributes:
+        name: of it.
+        colour: the word that surely describes it, or None.
+        code: of its badge, or None.
+        size: width and height in sixteenths of the picture's side.
+    """
+
+    name: str
+    colour: str | None
+    code: Code | None
+    size: tuple[int, int]
+
+
+def _numbers(values: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, values))}]"
+
+
+def say(rng: np.random.Generator, kind: str, things: list[Seen], ground: str) -> Said | None:
+    """A sentence of a kind about one of the things.
+
+    Args:
+        rng: draws the thing.
+        kind: one of ``code``, ``colour``, ``size``, ``ground``, ``there``, ``count``, ``pair``.
+        things: that can be seen.
+        ground: the colour word of the background.
+
+    Returns:
+        None where the kind does not fit the thing.
+    """
+    thing = things[rng.integers(len(things))]
+    if kind == "count":
+        return Said("The number of things in the image is", f" {len(things)}.")
+    if kind == "there":
+        asked, answer = thing.name, "yes"
+        if rng.random() < 0.5:
+            asked, answer = NAMES[rng.integers(len(NAMES))], "no"
+            if any(f" {other.name} " in f" {asked} " or f" {asked} " in f" {other.name} " for other in things):
+                return None
+        return Said(f"Is there {article(asked)} {asked} in the image?", f" {answer}.")
+    rest = _rest(rng, kind, thing, things, ground)
+    return rest and Said(f"In the image is {article(thing.name)}", f" {thing.name} {rest}.")
+
+
+def _rest(rng: np.random.Generator, kind: str, thing: Seen, things: list[Seen], ground: str) -> str | None:
+    """How a sentence goes on behind the name."""
+    if kind == "code":
+        return thing.code and f"coded {_numbers(thing.code)}"
+    if kind == "colour":
+        return thing.colour and f"coloured {thing.colour}"
+    if kind == "size":
+        return f"measuring {_numbers(thing.size)}"
+    if kind == "ground":
+        return f"located at {article(ground)} {ground} wall"
+    others = [other for other in things if other is not thing]
+    if not others:
+        return None
+    other = others[rng.integers(len(others))]
+    return f"and {article(other.name)} {other.name}"
+
+
+class VlmScenes(Dataset[dict[str, Any]]):
+    """Batches by number: batch ``i`` depends on the seed and on ``i`` alone, so that training can resume anywhere.
+
+    A batch holds, for B pictures of side S with a grid of G x G patches, and K sentences of at most L tokens each:
+        pixels: ``(B, S, S, 3)`` uint8.
+        ids: ``(B, K, L)`` int64 token ids, 0 behind the end.
+        learnt: ``(B, K, L)`` bool, tokens that the model is to say itself.
+        place_names: ``(B, G * G)`` int64, label of the thing at every patch or ``NO_LABEL``.
+    """
+
+    def __init__(self, seed: int, steps: int, batch_size: int, size: int, grid: int) -> None:
+        self.seed, self.steps, self.batch_size, self.size, self.grid = seed, steps, batch_size, size, grid
+        self.glyphs = glyphs_of("train")
+        self.tokenizer = build_saying_tokenizer()
+        self._label = {name: label for label, name in enumerate(NAMES)}
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.seed, step))
+        pictures = [self._picture(rng) for _ in range(self.batch_size)]
+        return {key: np.stack([picture[key] for picture in pictures]) for key in pictures[0]}
+
+    def _scene(self, rng: np.random.Generator) -> tuple[Layout, Drawing, np.ndarray]:
+        """A scene of one to five things, and indices of what can be seen in it."""
+        while True:
+            layout = sample_layout(rng, self.glyphs, focus_share=0.0, counts=(1, 5), repeat_share=0.0)
+            coded = [
+                replace(each, code=_code(rng), angle=each.angle / 3) if rng.random() < _BADGES else each
+                for each in layout.placements
+            ]
+            layout = replace(layout, placements=tuple(coded))
+            drawing = draw(layout, self.size)
+            visible = np.flatnonzero(drawing.masks.mean((1, 2)) > _LEAST_VISIBLE)
+            if len(visible) == len(coded):
+                return layout, drawing, visible
+
+    def _picture(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        layout, drawing, visible = self._scene(rng)
+        masks = drawing.masks[visible]
+        placements = [layout.placements[index] for index in visible]
+        things = [
+            Seen(each.glyph.name, each.colour, each.code, _size(mask))
+            for each, mask in zip(placements, masks, strict=True)
+        ]
+        ground = word_of(*map(float, drawing.pixels[~masks.any(0)].mean(0)))
+        labels = np.array([self._label[thing.name] for thing in things] + [NO_LABEL])
+        return {
+            "pixels": drawing.pixels,
+            "place_names": labels[_owners(masks, self.grid)],
+            **self._sentences(rng, things, ground),
+        }
+
+    def _sentences(self, rng: np.random.Generator, things: list[Seen], ground: str) -> dict[str, np.ndarray]:
+        ids = np.zeros((SENTENCES, SENTENCE_LENGTH), np.int64)
+        learnt = np.zeros((SENTENCES, SENTENCE_LENGTH), bool)
+        row = 0
+        while row < SENTENCES:
+            said = say(rng, str(rng.choice(list(_KINDS), p=list(_KINDS.values()))), things, ground)
+            if said is None:
+                continue
+            given, rest = (self.tokenizer(text)["input_ids"] for text in (said.given, said.learnt))
+            whole = [*given, *rest, self.tokenizer.eos_token_id]
+            if len(whole) > SENTENCE_LENGTH:
+                continue
+            ids[row, : len(whole)] = whole
+            learnt[row, len(given) : len(whole)] = True
+            row += 1
+        return {"ids": ids, "learnt": learnt}
+
+
+def _code(rng: np.random.Generator) -> Code:
+    red, green, blue, gray = map(int, rng.integers(0, CODE_STEPS + 1, 4))
+    return red, green, blue, gray
+
+
+def _size(mask: np.ndarray) -> tuple[int, int]:
+    """Width and height of what can be seen, in sixteenths of the side, at least one."""
+    rows, columns = mask.any(1).sum(), mask.any(0).sum()
+    width, height = (max(1, round(CODE_STEPS * int(length) / len(mask))) for length in (columns, rows))
+    return width, height
+
+
+def _owners(masks: np.ndarray, grid: int) -> np.ndarray:
+    """``(G * G,)``: which thing every patch belongs to; -1 for none."""
+    cell, count = masks.shape[1] // grid, len(masks)
+    cover = masks.reshape(count, grid, cell, grid, cell).mean((2, 4)).reshape(count, -1)
+    return np.where(cover.max(0) >= _COVER, cover.argmax(0), -1)

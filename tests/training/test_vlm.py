@@ -1,0 +1,154 @@
+"""What mini-vlm is taught, and that it is taught just that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fovea.scenes.glyphs import badge, glyphs_of
+from fovea.training.clip_scenes import NAMES, NO_LABEL
+from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
+from fovea.training.settings import TrainSettings
+from fovea.training.vlm_objective import VlmObjective, itm_tower, sentence_mask
+from fovea.training.vlm_scenes import Seen, VlmScenes, say
+
+THINGS = [Seen("dog", "red", None, (4, 6)), Seen("alarm clock", None, (0, 16, 5, 12), (3, 3))]
+
+
+@pytest.mark.parametrize(
+    "text", [" dog coded [3,12,5,16].", " t-shirt measuring [5,7].", " is there an owl in the image? yes.", " at 3, 10"]
+)
+def test_decoded_text_is_what_was_encoded(text: str) -> None:
+    tokenizer = build_saying_tokenizer()
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids) == text
+
+
+def test_every_digit_is_a_token_and_the_picture_is_one() -> None:
+    tokenizer = build_saying_tokenizer()
+    ids = tokenizer(f"{IMAGE_TOKEN}In the image is a dog")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids)[:2] == [IMAGE_TOKEN, "▁in"]
+    assert tokenizer.convert_ids_to_tokens(tokenizer(" [16,0]")["input_ids"]) == ["▁[", "1", "6", ",", "0", "]"]
+    for name in NAMES:
+        assert tokenizer.unk_token_id not in tokenizer(f" {name}")["input_ids"]
+
+
+def said(kind: str) -> set[str]:
+    rng = np.random.default_rng(0)
+    drawn = [say(rng, kind, THINGS, "green") for _ in range(40)]
+    return {one.given + one.learnt for one in drawn if one}
+
+
+def test_sentences_say_what_is_so() -> None:
+    assert said("code") == {"In the image is an alarm clock coded [0,16,5,12]."}
+    assert said("colour") == {"In the image is a dog coloured red."}
+    assert said("size") == {
+        "In the image is a dog measuring [4,6].",
+        "In the image is an alarm clock measuring [3,3].",
+    }
+    assert said("ground") == {
+        "In the image is a dog located at a green wall.",
+        "In the image is an alarm clock located at a green wall.",
+    }
+    assert said("count") == {"The number of things in the image is 2."}
+    there = said("there")
+    assert {text for text in there if text.endswith("yes.")} == {
+        "Is there a dog in the image? yes.",
+        "Is there an alarm clock in the image? yes.",
+    }
+    assert len({text for text in there if text.endswith("no.")}) > 5
+
+
+def test_badges_show_their_code() -> None:
+    glyph = glyphs_of("train")[0]
+    pixels = np.asarray(badge(glyph, (16, 0, 8, 16))[0].convert("RGBA"))
+    assert tuple(pixels[64, 3]) == (255, 0, 128, 255)
+    dark, bright = (np.asarray(badge(glyph, (0, 0, 0, level))[0].convert("RGB")).mean() for level in (2, 14))
+    assert bright > dark + 20
+
+
+def test_batches_agree_with_their_sentences() -> None:
+    data = VlmScenes(seed=3, steps=5, batch_size=4, size=64, grid=4)
+    first, again = data[2], data[2]
+    for key, value in first.items():
+        np.testing.assert_array_equal(value, again[key])
+    tokenizer = data.tokenizer
+    for ids, learnt in zip(first["ids"].reshape(-1, 26), first["learnt"].reshape(-1, 26), strict=True):
+        rest = tokenizer.decode(ids[learnt])
+        given = tokenizer.decode(ids[~learnt & (ids > 0)])
+        assert rest.endswith(".<end>")
+        assert given.endswith((" a", " an", " is", "?"))
+    labels = set(first["place_names"].ravel().tolist())
+    assert NO_LABEL in labels
+    assert labels <= {NO_LABEL, *range(len(NAMES))}
+
+
+def test_sentences_see_the_picture_and_themselves() -> None:
+    mask = sentence_mask(2, 2, 3)[0, 0]
+    slow = torch.zeros(8, 8, dtype=torch.bool)
+    for row in range(8):
+        for column in range(row + 1):
+            slow[row, column] = column < 2 or (row - 2) // 3 == (column - 2) // 3
+    torch.testing.assert_close(mask, slow)
+
+
+@pytest.fixture(scope="module")
+def objective() -> VlmObjective:
+    return VlmObjective(0)
+
+
+def batch(objective: VlmObjective, size: int = 2) -> dict[str, Any]:
+    data: Any = objective.batches(TrainSettings(steps=1, batch_size=size, lr=1e-3))
+    return {key: torch.as_tensor(value) for key, value in data[0].items()}
+
+
+def test_sentences_side_by_side_are_sentences_alone(objective: VlmObjective) -> None:
+    """Packed behind one picture, or asked of the model of transformers one at a time."""
+    some = batch(objective, 1)
+    llava = objective.module.llava.eval()
+    with torch.no_grad():
+        packed = objective.module(some, objective.names)[0]
+        planes = (some["pixels"].float() / 255 - objective.module.mean) / objective.module.std
+        for index in range(2):
+            ids = some["ids"][:, index]
+            picture = torch.full((1, 64), llava.config.image_token_id)
+            alone = llava(input_ids=torch.cat([picture, ids], 1), pixel_values=planes.permute(0, 3, 1, 2)).logits[
+                :, 64:
+            ]
+            torch.testing.assert_close(packed[:, index], alone, atol=2e-5, rtol=1e-4)
+
+
+def test_only_what_is_to_be_learnt_counts(objective: VlmObjective) -> None:
+    some = batch(objective)
+    with torch.no_grad():
+        full = objective.loss(objective.module, some)[1]["say"]
+        said, _ = objective.module(some, objective.names)
+    total, count = 0.0, 0
+    for row, (ids, learnt) in enumerate(zip(some["ids"].flatten(0, 1), some["learnt"].flatten(0, 1), strict=True)):
+        scores = said.flatten(0, 1)[row].log_softmax(-1)
+        for place in range(1, len(ids)):
+            if learnt[place]:
+                total -= float(scores[place - 1, ids[place]])
+                count += 1
+    assert full == pytest.approx(total / count, rel=1e-4)
+
+
+def test_the_tower_is_that_of_mini_itm(objective: VlmObjective) -> None:
+    report = objective.module.llava.model.vision_tower.load_state_dict(itm_tower(), strict=False)
+    assert not report.unexpected_keys
+    assert all(key.startswith("pooler.") for key in report.missing_keys)
+
+
+def test_what_is_written_can_be_read(objective: VlmObjective, tmp_path: Path) -> None:
+    objective.export(objective.module.state_dict(), tmp_path)
+    other = VlmObjective(1)
+    other.start_from(tmp_path)
+    theirs = other.module.llava.state_dict()
+    for key, value in objective.module.llava.state_dict().items():
+        torch.testing.assert_close(theirs[key], value.half().float())
+    assert {"config.json", "model.safetensors", "tokenizer.json", "fovea.json"} <= {p.name for p in tmp_path.iterdir()}
