@@ -119,6 +119,9 @@ def sentence_mask(places: int, count: int, length: int) -> Tensor:
 class _Sayer(nn.Module):
     """One forward pass over pictures with several sentences each."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, llava: LlavaForConditionalGeneration) -> None:
         super().__init__()
         self.llava = llava

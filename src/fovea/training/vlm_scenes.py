@@ -90,7 +90,9 @@ def say(rng: np.random.Generator, kind: str, things: list[Seen], ground: str) ->
                 return None
         return Said(f"Is there {article(asked)} {asked} in the image?", f" {answer}.")
     rest = _rest(rng, kind, thing, things, ground)
-    return rest and Said(f"In the image is {article(thing.name)}", f" {thing.name} {rest}.")
+    if rest is None:
+        return None
+    return Said(f"In the image is {article(thing.name)}", f" {thing.name} {rest}.")
 
 
 def _rest(rng: np.random.Generator, kind: str, thing: Seen, things: list[Seen], ground: str) -> str | None:
