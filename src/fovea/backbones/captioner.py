@@ -13,9 +13,7 @@ from fovea.backbones.alpha_tower import join_tower
 from fovea.backbones.sources import check_complete, load_key, not_loaded
 from fovea.errors import CheckpointError
 from fovea.networks.alpha_clip import AlphaPatchEmbedding, normalised_alpha
-
-#: Mean and deviation that both were trained with, on the scale 0..1: CLIP's.
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+from fovea.networks.pixels import CLIP_MEAN, CLIP_STD
 
 # Most new tokens of a caption: those of a short sentence, as every CLIP can read it.
 _LENGTH = 20
@@ -143,7 +141,7 @@ class _Captioner:
     def _planes(self, pictures: np.ndarray, alphas: np.ndarray | None) -> Tensor:
         """``(B, 3, S, S)``, or with alpha ``(B, 4, S, S)``, normalised."""
         scaled = pictures.astype(np.float32) / 255
-        planes = ((scaled - np.array(_MEAN, np.float32)) / np.array(_STD, np.float32)).transpose(0, 3, 1, 2)
+        planes = ((scaled - np.array(CLIP_MEAN, np.float32)) / np.array(CLIP_STD, np.float32)).transpose(0, 3, 1, 2)
         pixels = torch.from_numpy(np.ascontiguousarray(planes))
         if alphas is not None:
             alpha = torch.from_numpy(np.ascontiguousarray(alphas, np.float32))
