@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlavaConfig, ViTConfig
+from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
-from fovea.scenes.glyphs import badge, glyphs_of
+from fovea.scenes.glyphs import badge, glyphs_of, sprite
 from fovea.training.clip_scenes import NAMES, NO_LABEL
 from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
 from fovea.training.settings import TrainSettings
 from fovea.training.vlm_objective import VlmObjective, itm_tower, sentence_mask
 from fovea.training.vlm_scenes import Seen, VlmScenes, say
+from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
 THINGS = [Seen("dog", "red", None, (4, 6)), Seen("alarm clock", None, (0, 16, 5, 12), (3, 3))]
 
@@ -68,8 +72,12 @@ def test_badges_show_their_code() -> None:
     glyph = glyphs_of("train")[0]
     pixels = np.asarray(badge(glyph, (16, 0, 8, 16))[0].convert("RGBA"))
     assert tuple(pixels[64, 3]) == (255, 0, 128, 255)
-    dark, bright = (np.asarray(badge(glyph, (0, 0, 0, level))[0].convert("RGB")).mean() for level in (2, 14))
-    assert bright > dark + 20
+    whole = np.asarray(sprite(glyph)[0].convert("RGB").resize((113, 113)), float)
+    gaps = []
+    for opaque in (0, 8, 16):
+        shown = np.asarray(badge(glyph, (0, 0, 0, opaque))[0].convert("RGB").crop((7, 7, 120, 120)), float)
+        gaps.append(np.abs(shown - whole).mean())
+    assert gaps[0] > gaps[1] > gaps[2]
 
 
 def test_batches_agree_with_their_sentences() -> None:
@@ -142,6 +150,56 @@ def test_the_tower_is_that_of_mini_itm(objective: VlmObjective) -> None:
     report = objective.module.llava.model.vision_tower.load_state_dict(itm_tower(), strict=False)
     assert not report.unexpected_keys
     assert all(key.startswith("pooler.") for key in report.missing_keys)
+
+
+def test_places_start_at_what_they_show() -> None:
+    """Tokens that are names mixed by a matrix: the least-squares map has to unmix them."""
+    torch.manual_seed(0)
+    names = torch.nn.functional.normalize(torch.randn(20, 32), dim=-1)
+    labels = torch.randint(20, (4000,))
+    tokens = torch.randn(20, 32)[labels] * 5 + torch.randn(4000, 32) + 3
+    projector = LlavaMultiModalProjector(
+        LlavaConfig(
+            vision_config=ViTConfig(hidden_size=32),
+            text_config=LlamaConfig(hidden_size=32, num_attention_heads=2),
+            projector_hidden_act="linear",
+        )
+    )
+    start_projector(projector, tokens, labels, names)
+    with torch.no_grad():
+        found = (projector(tokens) @ names.T).argmax(1)
+        lengths = projector(tokens).norm(dim=1)
+    assert (found == labels).float().mean() > 0.95
+    assert float(lengths.mean()) == pytest.approx(1, abs=0.01)
+
+
+def test_heads_start_by_looking_for_their_like(objective: VlmObjective) -> None:
+    layers = copy.deepcopy(objective.module.llava.model.language_model.layers)
+    start_heads(layers)
+    for layer in layers:
+        attention = layer.self_attn
+        torch.testing.assert_close(attention.q_proj.weight, attention.k_proj.weight)
+        tokens = torch.nn.functional.rms_norm(torch.randn(200, 256), (256,))
+        with torch.no_grad():
+            heads = attention.q_proj(tokens).unflatten(1, (-1, attention.head_dim))
+            own = (heads**2).sum(-1).mean() / attention.head_dim**0.5
+            other = (heads[:-1] * heads[1:]).sum(-1).mean() / attention.head_dim**0.5
+        assert 1.5 < float(own) < 4
+        assert abs(float(other)) < 0.5
+
+
+def test_names_lie_at_the_sum_of_their_words() -> None:
+    table = torch.eye(4)
+    found = named_directions(table, torch.tensor([[2, -1], [0, 3]]))
+    torch.testing.assert_close(found, torch.tensor([[0, 0, 1, 0], [0.5**0.5, 0, 0, 0.5**0.5]]))
+
+
+def test_scenes_are_looked_at_where_things_are() -> None:
+    data = VlmScenes(seed=3, steps=5, batch_size=2, size=64, grid=4)
+    tokens, labels = look_at_scenes(lambda pixels: pixels.float().mean((1, 2))[:, None].expand(-1, 16, -1), data, 2)
+    wanted = np.concatenate([data[number]["place_names"].ravel() for number in range(2)])
+    np.testing.assert_array_equal(labels, wanted[wanted != NO_LABEL])
+    assert tokens.shape == (len(labels), 3)
 
 
 def test_what_is_written_can_be_read(objective: VlmObjective, tmp_path: Path) -> None:

@@ -153,7 +153,9 @@ def _itm(settings: TrainSettings, _: Path | None) -> Objective:
 def _vlm(settings: TrainSettings, _: Path | None) -> Objective:
     from fovea.training.vlm_objective import VlmObjective
 
-    return VlmObjective(settings.seed)
+    objective = VlmObjective(settings.seed)
+    objective.start(settings)
+    return objective
 
 
 def _alpha(settings: AlphaSettings, data: Path) -> Objective:

@@ -24,12 +24,15 @@ from fovea.training.optimizers import WeightGroup
 from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
 from fovea.training.settings import TrainSettings
 from fovea.training.vlm_scenes import VlmScenes
+from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
 #: How boxes are written for it: :class:`fovea.language.box_text.GridCodec` and ``Prompting``.
 _HOST = {"codec": {"cells": 16, "frame": 16}, "before": "", "end": ".<end>"}
 
 # How much naming the places counts beside the sentences.
 _PLACES = 0.5
+# Batches that the start looks at.
+_START = 60
 # The tower has learnt; it only has to see colours and badges more exactly.
 _TOWER_FACTOR = 0.3
 
@@ -71,6 +74,8 @@ def mini_config() -> LlavaConfig:
         ),
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
         image_seq_length=64,
+        # The towers' tokens are put among the words by one linear map, which has a best start.
+        projector_hidden_act="linear",
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
@@ -132,7 +137,7 @@ class _Sayer(nn.Module):
     def forward(self, batch: Batch, names: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, K, L, vocabulary)``: what comes behind every token; ``(B, P, N)``: which name every place shows."""
         core = self.llava.model
-        places = core.multi_modal_projector(self._see(batch["pixels"]))
+        places = core.multi_modal_projector(self.see(batch["pixels"]))
         ids = batch["ids"]
         count, length = ids.shape[1:]
         embed = core.get_input_embeddings()
@@ -145,11 +150,12 @@ class _Sayer(nn.Module):
             position_ids=torch.cat([positions[: places.shape[1]], behind])[None],
             use_cache=False,
         ).last_hidden_state[:, places.shape[1] :]
-        words = F.normalize(embed(names.clamp(min=0)).mul((names >= 0)[..., None]).sum(1), dim=-1)
+        words = named_directions(embed.weight, names)
         shown = F.normalize(places, dim=-1) @ words.T * self.scale.exp()
         return self.llava.lm_head(hidden).unflatten(1, (count, length)), shown
 
-    def _see(self, pixels: Tensor) -> Tensor:
+    def see(self, pixels: Tensor) -> Tensor:
+        """``(B, P, D)``: what the tower says of every place of pixels ``(B, S, S, 3)`` uint8."""
         planes = ((pixels.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
         seen: Tensor = self.llava.model.vision_tower(planes, output_hidden_states=True).hidden_states[-1][:, 1:]
         return seen
@@ -181,6 +187,19 @@ class VlmObjective:
             WeightGroup(hidden, _TOWER_FACTOR, hidden=True),
             WeightGroup(rest, _TOWER_FACTOR),
         ]
+
+    def start(self, settings: TrainSettings, batches: int = _START) -> None:
+        """Put pictures among the words by least squares, and let heads look for what is alike (``vlm_start``).
+
+        Args:
+            settings: of the training.
+            batches: how many are looked at for that.
+        """
+        core = self.module.llava.model
+        tokens, labels = look_at_scenes(self.module.see, self.batches(settings), batches)
+        names = named_directions(core.get_input_embeddings().weight.detach(), self.names)
+        start_projector(core.multi_modal_projector, tokens, labels, names)
+        start_heads(core.language_model.layers)
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes with sentences."""

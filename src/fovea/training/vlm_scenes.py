@@ -24,9 +24,9 @@ from fovea.training.saying_vocabulary import build_saying_tokenizer
 SENTENCES, SENTENCE_LENGTH = 6, 26
 
 # How often each kind of sentence is drawn; those that do not fit the thing give way to another.
-_KINDS = {"code": 0.35, "colour": 0.15, "size": 0.15, "ground": 0.15, "there": 0.1, "count": 0.05, "pair": 0.05}
+_KINDS = {"code": 0.4, "colour": 0.2, "size": 0.1, "ground": 0.1, "there": 0.1, "count": 0.05, "pair": 0.05}
 # Things that are drawn as badges.
-_BADGES = 0.5
+_BADGES = 0.35
 # Things of which less than this share of the picture can be seen are not spoken of.
 _LEAST_VISIBLE = 0.006
 # A thing owns a patch when it covers this share of it.
