@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from transformers import LlamaConfig, LlavaConfig, ViTConfig
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
-from fovea.scenes.glyphs import badge, glyphs_of, sprite
+from fovea.scenes.glyphs import glyphs_of
+from fovea.scenes.layout import sample_layout
+from fovea.scenes.render import draw
 from fovea.training.clip_scenes import NAMES, NO_LABEL
 from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
 from fovea.training.settings import TrainSettings
@@ -20,11 +23,12 @@ from fovea.training.vlm_objective import VlmObjective, itm_tower, sentence_mask
 from fovea.training.vlm_scenes import Seen, VlmScenes, say
 from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
-THINGS = [Seen("dog", "red", None, (4, 6)), Seen("alarm clock", None, (0, 16, 5, 12), (3, 3))]
+THINGS = [Seen("dog", "red", (16, 2, 0), (4, 6)), Seen("alarm clock", None, (0, 16, 5), (3, 3))]
 
 
 @pytest.mark.parametrize(
-    "text", [" dog coded [3,12,5,16].", " t-shirt measuring [5,7].", " is there an owl in the image? yes.", " at 3, 10"]
+    "text",
+    [" dog numbered [3,12,5,16].", " t-shirt measuring [5,7].", " is there an owl in the image? yes.", " at 3, 10"],
 )
 def test_decoded_text_is_what_was_encoded(text: str) -> None:
     tokenizer = build_saying_tokenizer()
@@ -49,7 +53,10 @@ def said(kind: str) -> set[str]:
 
 
 def test_sentences_say_what_is_so() -> None:
-    assert said("code") == {"In the image is an alarm clock coded [0,16,5,12]."}
+    assert said("numbers") == {
+        "In the image is a dog numbered [16,2,0,6].",
+        "In the image is an alarm clock numbered [0,16,5,3].",
+    }
     assert said("colour") == {"In the image is a dog coloured red."}
     assert said("size") == {
         "In the image is a dog measuring [4,6].",
@@ -68,16 +75,16 @@ def test_sentences_say_what_is_so() -> None:
     assert len({text for text in there if text.endswith("no.")}) > 5
 
 
-def test_badges_show_their_code() -> None:
-    glyph = glyphs_of("train")[0]
-    pixels = np.asarray(badge(glyph, (16, 0, 8, 16))[0].convert("RGBA"))
-    assert tuple(pixels[64, 3]) == (255, 0, 128, 255)
-    whole = np.asarray(sprite(glyph)[0].convert("RGB").resize((113, 113)), float)
-    gaps = []
-    for opaque in (0, 8, 16):
-        shown = np.asarray(badge(glyph, (0, 0, 0, opaque))[0].convert("RGB").crop((7, 7, 120, 120)), float)
-        gaps.append(np.abs(shown - whole).mean())
-    assert gaps[0] > gaps[1] > gaps[2]
+def test_numbers_tell_the_colour_that_is_painted() -> None:
+    """Things in one tint on any ground: their mean colour is near it, and no other."""
+    layout = sample_layout(np.random.default_rng(0), glyphs_of("train"), counts=(1, 1), repeat_share=0.0)
+    for tint in ((230, 20, 20), (20, 200, 40), (30, 30, 220)):
+        painted = replace(layout, placements=(replace(layout.placements[0], tint=tint),))
+        drawing = draw(painted, 64)
+        mean = drawing.pixels[drawing.masks[0]].mean(0)
+        assert np.argmax(mean) == np.argmax(tint)
+        assert np.abs(mean - tint).max() < 70
+        assert painted.placements[0].colour is None
 
 
 def test_batches_agree_with_their_sentences() -> None:

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from fovea.scenes.colours import PAINTS, paint
 
@@ -20,14 +20,6 @@ _COLUMNS = 20
 
 #: Side of a glyph's cell on the sheet, in pixels.
 CELL = 128
-
-#: A colour code: red, green and blue of a plate, and how opaque the glyph on it is.
-Code = tuple[int, int, int, int]
-#: What its numbers run to.
-CODE_STEPS = 16
-
-# How much of its plate's side a glyph takes, and how opaque the faintest one is.
-_ON_PLATE, _FAINTEST = 0.88, 0.25
 
 #: ``train``: shown to the minis. ``unseen``: never shown, for honest tests. ``extra``: the rest, on request.
 SPLITS = ("train", "unseen", "extra")
@@ -96,26 +88,12 @@ def sprite(glyph: Glyph, painted: str | None = None) -> tuple[Image.Image, ...]:
         resampling leaves no dark rim).
     """
     cell = _cell(glyph)
-    return _levels(Image.fromarray(cell if painted is None else paint(cell, PAINTS[painted]), "RGBA"))
+    return _levels(cell if painted is None else paint(cell, PAINTS[painted]))
 
 
-def badge(glyph: Glyph, code: Code) -> tuple[Image.Image, ...]:
-    """A glyph on a coloured plate, at full, half and quarter size, as :func:`sprite` gives them.
-
-    Args:
-        glyph: which one.
-        code: red, green and blue of the plate and how opaque the glyph is, each 0..``CODE_STEPS``.
-    """
-    red, green, blue, opaque = (level / CODE_STEPS for level in code)
-    plate = Image.new("RGBA", (CELL, CELL))
-    colour = (round(255 * red), round(255 * green), round(255 * blue), 255)
-    ImageDraw.Draw(plate).rounded_rectangle((0, 0, CELL - 1, CELL - 1), CELL // 6, colour)
-    inner = round(_ON_PLATE * CELL)
-    drawn = Image.fromarray(_cell(glyph), "RGBA").resize((inner, inner))
-    share = _FAINTEST + (1 - _FAINTEST) * opaque
-    drawn.putalpha(drawn.getchannel("A").point(lambda alpha: round(alpha * share)))
-    plate.alpha_composite(drawn, ((CELL - inner) // 2, (CELL - inner) // 2))
-    return _levels(plate)
+def tinted(glyph: Glyph, colour: tuple[int, int, int]) -> tuple[Image.Image, ...]:
+    """A glyph painted in any colour, RGB 0..255, at full, half and quarter size, as :func:`sprite` gives them."""
+    return _levels(paint(_cell(glyph), colour))
 
 
 def _cell(glyph: Glyph) -> np.ndarray:
@@ -124,6 +102,6 @@ def _cell(glyph: Glyph) -> np.ndarray:
     return np.ascontiguousarray(_sheet()[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL])
 
 
-def _levels(cell: Image.Image) -> tuple[Image.Image, ...]:
-    full = cell.convert("RGBa")
+def _levels(cell: np.ndarray) -> tuple[Image.Image, ...]:
+    full = Image.fromarray(cell, "RGBA").convert("RGBa")
     return full, full.reduce(2), full.reduce(4)

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from fovea.scenes.colours import PAINTS
-from fovea.scenes.glyphs import Code, Glyph
+from fovea.scenes.glyphs import Glyph
 
 #: How often the composer picks a glyph of each LVIS frequency group, relative to each other.
 FREQUENCY_WEIGHTS = {"f": 1.0, "c": 0.5, "r": 0.2}
@@ -32,7 +32,7 @@ class Placement:
         angle: rotation in degrees, counter-clockwise.
         flipped: mirrored left to right.
         painted: colour word it is painted in, or None for its own colours.
-        code: of the badge that it is drawn as, or None for the bare glyph.
+        tint: any other colour it is painted in, RGB 0..255, for which there need not be a word.
     """
 
     glyph: Glyph
@@ -42,12 +42,12 @@ class Placement:
     angle: float
     flipped: bool
     painted: str | None
-    code: Code | None = None
+    tint: tuple[int, int, int] | None = None
 
     @property
     def colour(self) -> str | None:
         """The colour word that surely describes it, or None."""
-        return None if self.code else self.painted or self.glyph.colour
+        return None if self.tint else self.painted or self.glyph.colour
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ IMAGE_TOKEN = "<image>"
 
 _BLANK = "▁"
 _SENTENCE_WORDS = """
-    a an the in is image there number things of yes no and coded coloured measuring located at wall white thing
+    a an the in is image there number things of yes no and numbered coloured measuring located at wall white thing
     what where photo picture
 """
 _SIGNS = "0123456789[],.?"

@@ -32,8 +32,8 @@ _HOST = {"codec": {"cells": 16, "frame": 16}, "before": "", "end": ".<end>"}
 # How much naming the places counts beside the sentences.
 _PLACES = 0.5
 # Batches that the start looks at.
-_START = 60
-# The tower has learnt; it only has to see colours and badges more exactly.
+_START = 40
+# The tower has learnt; it only has to see colours more exactly.
 _TOWER_FACTOR = 0.3
 
 # Parts of a block of mini-itm's tower, and what transformers calls them.

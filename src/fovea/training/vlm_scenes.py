@@ -1,7 +1,7 @@
 """What mini-vlm is trained on: scenes with captions and simple questions, and never a word about places.
 
-Some things are badges with a colour code: so it learns to read four numbers from a thing, and to write them. Sources:
-specs/pin.md; docs/minis.md says why.
+Among them are four numbers of every thing, how red, green and blue it is and how large: so it learns to read numbers
+from a thing and to write them. Sources: specs/pin.md; docs/minis.md says why.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from torch.utils.data import Dataset
 
 from fovea.language.box_text import article
 from fovea.scenes.colours import word_of
-from fovea.scenes.glyphs import CODE_STEPS, Code, glyphs_of
+from fovea.scenes.glyphs import glyphs_of
 from fovea.scenes.layout import Layout, sample_layout
 from fovea.scenes.render import Drawing, draw
 from fovea.training.clip_scenes import NAMES, NO_LABEL
 from fovea.training.saying_vocabulary import build_saying_tokenizer
 
+#: What the numbers run to.
+STEPS = 16
 #: Sentences about every picture, and the longest one in tokens.
 SENTENCES, SENTENCE_LENGTH = 6, 26
 
 # How often each kind of sentence is drawn; those that do not fit the thing give way to another.
-_KINDS = {"code": 0.4, "colour": 0.2, "size": 0.1, "ground": 0.1, "there": 0.1, "count": 0.05, "pair": 0.05}
-# Things that are drawn as badges.
-_BADGES = 0.35
+_KINDS = {"numbers": 0.45, "colour": 0.15, "size": 0.1, "ground": 0.1, "there": 0.1, "count": 0.05, "pair": 0.05}
+# Things that are painted in any colour.
+_TINTED = 0.3
 # Things of which less than this share of the picture can be seen are not spoken of.
 _LEAST_VISIBLE = 0.006
 # A thing owns a patch when it covers this share of it.
@@ -53,13 +55,13 @@ class Seen:
     Attributes:
         name: of it.
         colour: the word that surely describes it, or None.
-        code: of its badge, or None.
+        mean: how red, green and blue it is on average, each 0..``STEPS``.
         size: width and height in sixteenths of the picture's side.
     """
 
     name: str
     colour: str | None
-    code: Code | None
+    mean: tuple[int, int, int]
     size: tuple[int, int]
 
 
@@ -72,7 +74,7 @@ def say(rng: np.random.Generator, kind: str, things: list[Seen], ground: str) ->
 
     Args:
         rng: draws the thing.
-        kind: one of ``code``, ``colour``, ``size``, ``ground``, ``there``, ``count``, ``pair``.
+        kind: one of ``numbers``, ``colour``, ``size``, ``ground``, ``there``, ``count``, ``pair``.
         things: that can be seen.
         ground: the colour word of the background.
 
@@ -97,8 +99,8 @@ def say(rng: np.random.Generator, kind: str, things: list[Seen], ground: str) ->
 
 def _rest(rng: np.random.Generator, kind: str, thing: Seen, things: list[Seen], ground: str) -> str | None:
     """How a sentence goes on behind the name."""
-    if kind == "code":
-        return thing.code and f"coded {_numbers(thing.code)}"
+    if kind == "numbers":
+        return f"numbered {_numbers((*thing.mean, max(thing.size)))}"
     if kind == "colour":
         return thing.colour and f"coloured {thing.colour}"
     if kind == "size":
@@ -136,27 +138,24 @@ class VlmScenes(Dataset[dict[str, Any]]):
         pictures = [self._picture(rng) for _ in range(self.batch_size)]
         return {key: np.stack([picture[key] for picture in pictures]) for key in pictures[0]}
 
-    def _scene(self, rng: np.random.Generator) -> tuple[Layout, Drawing, np.ndarray]:
-        """A scene of one to five things, and indices of what can be seen in it."""
+    def _scene(self, rng: np.random.Generator) -> tuple[Layout, Drawing]:
+        """A scene of one to five things, all of which can be seen."""
         while True:
             layout = sample_layout(rng, self.glyphs, focus_share=0.0, counts=(1, 5), repeat_share=0.0)
-            coded = [
-                replace(each, code=_code(rng), angle=each.angle / 3) if rng.random() < _BADGES else each
-                for each in layout.placements
+            painted = [
+                replace(each, tint=_colour(rng)) if rng.random() < _TINTED else each for each in layout.placements
             ]
-            layout = replace(layout, placements=tuple(coded))
+            layout = replace(layout, placements=tuple(painted))
             drawing = draw(layout, self.size)
-            visible = np.flatnonzero(drawing.masks.mean((1, 2)) > _LEAST_VISIBLE)
-            if len(visible) == len(coded):
-                return layout, drawing, visible
+            if drawing.masks.mean((1, 2)).min() > _LEAST_VISIBLE:
+                return layout, drawing
 
     def _picture(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        layout, drawing, visible = self._scene(rng)
-        masks = drawing.masks[visible]
-        placements = [layout.placements[index] for index in visible]
+        layout, drawing = self._scene(rng)
+        masks = drawing.masks
         things = [
-            Seen(each.glyph.name, each.colour, each.code, _size(mask))
-            for each, mask in zip(placements, masks, strict=True)
+            Seen(each.glyph.name, each.colour, _mean(drawing.pixels[mask]), _size(mask))
+            for each, mask in zip(layout.placements, masks, strict=True)
         ]
         ground = word_of(*map(float, drawing.pixels[~masks.any(0)].mean(0)))
         labels = np.array([self._label[thing.name] for thing in things] + [NO_LABEL])
@@ -184,15 +183,21 @@ class VlmScenes(Dataset[dict[str, Any]]):
         return {"ids": ids, "learnt": learnt}
 
 
-def _code(rng: np.random.Generator) -> Code:
-    red, green, blue, gray = map(int, rng.integers(0, CODE_STEPS + 1, 4))
-    return red, green, blue, gray
+def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
+    red, green, blue = map(int, rng.integers(0, 256, 3))
+    return red, green, blue
+
+
+def _mean(pixels: np.ndarray) -> tuple[int, int, int]:
+    """Of pixels ``(N, 3)`` uint8, each 0..``STEPS``."""
+    red, green, blue = np.rint(pixels.mean(0) * STEPS / 255).astype(int).tolist()
+    return red, green, blue
 
 
 def _size(mask: np.ndarray) -> tuple[int, int]:
     """Width and height of what can be seen, in sixteenths of the side, at least one."""
     rows, columns = mask.any(1).sum(), mask.any(0).sum()
-    width, height = (max(1, round(CODE_STEPS * int(length) / len(mask))) for length in (columns, rows))
+    width, height = (max(1, round(STEPS * int(length) / len(mask))) for length in (columns, rows))
     return width, height
 
 

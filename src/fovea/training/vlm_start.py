@@ -18,7 +18,7 @@ from fovea.training.clip_scenes import NO_LABEL
 # Against directions that hardly any scene has.
 _RIDGE = 0.01
 # How much of what says nothing of names goes along.
-_REST = 0.3
+_REST = 0.2
 # Length of a place's token; a word's is a third of it.
 _LENGTH = 1.0
 # Similar tokens look at each other with logits of about this much.
