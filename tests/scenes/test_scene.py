@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fovea.scenes.colours import PAINTS, natural_colour, paint, word_of
-from fovea.scenes.glyphs import all_glyphs, glyphs_of, pasted_glyphs, sprite
+from fovea.scenes.glyphs import all_glyphs, frequent_glyphs, glyphs_of, pasted_glyphs, sprite
 from fovea.scenes.layout import sample_layout
 from fovea.scenes.render import draw
 from fovea.scenes.scene import compose
@@ -65,8 +65,8 @@ def test_scenes_of_few_things() -> None:
 
 def test_pasted_and_held_out_glyphs_part_the_known_ones() -> None:
     pasted, held = pasted_glyphs(), pasted_glyphs(held_out=True)
-    assert sorted((*pasted, *held), key=lambda glyph: glyph.index) == list(glyphs_of("train"))
-    assert len(held) == len(glyphs_of("train")) // 5
+    assert sorted((*pasted, *held), key=lambda glyph: glyph.index) == list(frequent_glyphs())
+    assert len(held) == len(frequent_glyphs()) // 5
 
 
 def test_a_window_shows_the_same_scene_enlarged() -> None:

@@ -16,11 +16,11 @@ from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 from fovea.scenes.glyphs import glyphs_of
 from fovea.scenes.layout import sample_layout
 from fovea.scenes.render import draw
-from fovea.training.clip_scenes import NAMES, NO_LABEL
+from fovea.training.clip_scenes import NO_LABEL
 from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
 from fovea.training.settings import TrainSettings
 from fovea.training.vlm_objective import VlmObjective, itm_tower, sentence_mask
-from fovea.training.vlm_scenes import Seen, VlmScenes, say
+from fovea.training.vlm_scenes import NAMES, Seen, VlmScenes, say
 from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
 THINGS = [Seen("dog", "red", (16, 2, 0), (4, 6)), Seen("alarm clock", None, (0, 16, 5), (3, 3))]
@@ -28,7 +28,7 @@ THINGS = [Seen("dog", "red", (16, 2, 0), (4, 6)), Seen("alarm clock", None, (0, 
 
 @pytest.mark.parametrize(
     "text",
-    [" dog numbered [3,12,5,16].", " t-shirt measuring [5,7].", " is there an owl in the image? yes.", " at 3, 10"],
+    [" dog numbered [3,12,5,16].", " t-shirt measuring [5,7].", " is there an egg in the image? yes.", " at 3, 10"],
 )
 def test_decoded_text_is_what_was_encoded(text: str) -> None:
     tokenizer = build_saying_tokenizer()

@@ -6,7 +6,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import PreTrainedTokenizerFast
 
 from fovea.scenes.colours import PAINTS
-from fovea.scenes.glyphs import glyphs_of
+from fovea.scenes.glyphs import frequent_glyphs
 
 #: Stands for one place of a picture.
 IMAGE_TOKEN = "<image>"
@@ -24,7 +24,7 @@ def build_saying_tokenizer() -> PreTrainedTokenizerFast:
 
     Whatever its case, decoded text is what was encoded, in lower case.
     """
-    words = {*_SENTENCE_WORDS.split(), *PAINTS, *(w for glyph in glyphs_of("train") for w in glyph.name.split())}
+    words = {*_SENTENCE_WORDS.split(), *PAINTS, *(w for glyph in frequent_glyphs() for w in glyph.name.split())}
     tokens = [
         "<pad>", "<unk>", IMAGE_TOKEN, "<end>", _BLANK, *_SIGNS, f"{_BLANK}[", *sorted(_BLANK + word for word in words)
     ]  # fmt: skip

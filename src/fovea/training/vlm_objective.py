@@ -18,12 +18,12 @@ from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from fovea.backbones.sources import MINIS
 from fovea.networks.pixels import CLIP_MEAN, CLIP_STD
-from fovea.training.clip_scenes import NAMES, NO_LABEL
+from fovea.training.clip_scenes import NO_LABEL
 from fovea.training.loop import Batch
 from fovea.training.optimizers import WeightGroup
 from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
 from fovea.training.settings import TrainSettings
-from fovea.training.vlm_scenes import VlmScenes
+from fovea.training.vlm_scenes import NAMES, VlmScenes
 from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
 #: How boxes are written for it: :class:`fovea.language.box_text.GridCodec` and ``Prompting``.

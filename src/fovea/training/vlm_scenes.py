@@ -14,12 +14,14 @@ from torch.utils.data import Dataset
 
 from fovea.language.box_text import article
 from fovea.scenes.colours import word_of
-from fovea.scenes.glyphs import glyphs_of
+from fovea.scenes.glyphs import frequent_glyphs
 from fovea.scenes.layout import Layout, sample_layout
 from fovea.scenes.render import Drawing, draw
-from fovea.training.clip_scenes import NAMES, NO_LABEL
+from fovea.training.clip_scenes import NO_LABEL
 from fovea.training.saying_vocabulary import build_saying_tokenizer
 
+#: Names that mini-vlm learns, in the order of the label numbers.
+NAMES: tuple[str, ...] = tuple(glyph.name for glyph in frequent_glyphs())
 #: What the numbers run to.
 STEPS = 16
 #: Sentences about every picture, and the longest one in tokens.
@@ -126,7 +128,7 @@ class VlmScenes(Dataset[dict[str, Any]]):
 
     def __init__(self, seed: int, steps: int, batch_size: int, size: int, grid: int) -> None:
         self.seed, self.steps, self.batch_size, self.size, self.grid = seed, steps, batch_size, size, grid
-        self.glyphs = glyphs_of("train")
+        self.glyphs = frequent_glyphs()
         self.tokenizer = build_saying_tokenizer()
         self._label = {name: label for label, name in enumerate(NAMES)}
 
