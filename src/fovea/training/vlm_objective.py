@@ -168,7 +168,11 @@ class VlmObjective:
         torch.manual_seed(seed)
         self.tokenizer = build_saying_tokenizer()
         llava = LlavaForConditionalGeneration(mini_config())
-        llava.model.vision_tower.load_state_dict(itm_tower(), strict=False)
+        tower = llava.model.vision_tower
+        tower.load_state_dict(itm_tower(), strict=False)
+        # A LLaVA takes the tokens in front of both.
+        tower.layernorm.requires_grad_(False)
+        tower.pooler.requires_grad_(False)
         self.module = _Sayer(llava)
         ids = [self.tokenizer(f" {name}")["input_ids"] for name in NAMES]
         longest = max(map(len, ids))
@@ -181,7 +185,7 @@ class VlmObjective:
         said = [m.weight for m in core.language_model.layers.modules() if isinstance(m, nn.Linear)]
         hidden = [m.weight for m in core.vision_tower.layers.modules() if isinstance(m, nn.Linear)]
         taken = {id(weight) for weight in hidden}
-        rest = [weight for weight in core.vision_tower.parameters() if id(weight) not in taken]
+        rest = [w for w in core.vision_tower.parameters() if w.requires_grad and id(w) not in taken]
         return [
             WeightGroup(said, hidden=True),
             WeightGroup(hidden, _TOWER_FACTOR, hidden=True),
