@@ -200,6 +200,11 @@ def _described(data: Mapping[str, Any], source: str, usual: Asking) -> Peer:
     return Peer(kind, built, asking, str(data.get("host") or ""), minutes)  # type: ignore[arg-type]
 
 
+def is_published_insert(content: Mapping[str, Any]) -> bool:
+    """Whether a file of weights holds a positional insert as it was released."""
+    return {"mlp", "pos_enc"} <= content.keys()
+
+
 def published_insert(state: Mapping[str, Any]) -> Peer:
     """The insert of the released file, for an OpenFlamingo.
 
