@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from host_kinds import host_of
+from PIL import Image
 from torch import Tensor
 
 pytest.importorskip("accelerate")
@@ -167,6 +168,20 @@ def test_names_for_measuring_are_not_learnt() -> None:
     held = {glyph.name for glyph in pasted_glyphs(held_out=True)}
     assert not held & {name for picture in pictures for name in picture.names}
     assert held.issuperset(name for number in range(5) for name in made.held_out.picture(number, (1, 3)).names)
+
+
+def test_cut_outs_of_benchmarks_are_kept_for_measuring(tmp_path: Path) -> None:
+    for name in ("dog", "gargoyle", "tuba"):
+        (tmp_path / name).mkdir()
+        Image.new("RGBA", (20, 10), (200, 40, 40, 255)).save(tmp_path / name / "1.png")
+    learnt, held = pastings(SETTINGS, tmp_path, 32, 4)
+    assert held is not None
+    assert {name for number in range(9) for name in learnt.picture(number, (2, 2)).names} == {"gargoyle", "tuba"}
+    assert set(held.picture(0, (1, 1)).names) == {"dog"}
+    assert pastings(replace(SETTINGS, exclude=()), tmp_path, 32, 4)[1] is None
+    assert "on cut-outs of 3 categories" in TRAININGS["pin"].describe(tmp_path, Path("host"), tmp_path)
+    with pytest.raises(DataError):
+        pastings(SETTINGS, tmp_path / "nowhere", 32, 4)
 
 
 def test_the_training_by_name(tmp_path: Path) -> None:

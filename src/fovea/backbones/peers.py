@@ -188,7 +188,7 @@ def load_peer(source: str, host: Host) -> Peer:
 def _described(data: Mapping[str, Any], source: str, usual: Asking) -> Peer:
     if not isinstance(data, dict) or data.get("model_type") != MODEL_TYPE:
         raise CheckpointError(f"{source} is nothing that was trained beside a captioner", "name the folder of a peer")
-    kind, settings, minutes = data.get("kind"), data.get("settings"), data.get("minutes")
+    kind, settings, minutes = data.get("kind"), data.get("settings", {}), data.get("minutes")
     prompting = data.get("prompting")
     asking = read_asking({**(prompting if isinstance(prompting, dict) else {}), **data}, usual, source)
     try:
