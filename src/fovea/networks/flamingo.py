@@ -69,7 +69,7 @@ class VisionTokens(nn.Module):
 
 
 def decoder_layers(lm: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The decoder layers of a causal language model, and their name in it.
+    """The layers of a causal language model, or of a picture tower, and their name in it.
 
     Raises:
         CheckpointError: they cannot be found.
@@ -80,7 +80,7 @@ def decoder_layers(lm: nn.Module) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return name, module
     raise CheckpointError(
-        f"the {count} decoder layers of a {config.model_type} model cannot be found", "use another language model"
+        f"the {count} layers of a {config.model_type} model cannot be found", "use another language model or tower"
     )
 
 
@@ -108,6 +108,18 @@ class Flamingo(nn.Module):
                 if (number + 1) % config.every == 0
             }
         )
+
+    def get_input_embeddings(self) -> nn.Module:
+        """From ids to vectors, as models of transformers name it."""
+        lm: Any = self.lm
+        found: nn.Module = lm.get_input_embeddings()
+        return found
+
+    def get_output_embeddings(self) -> nn.Module:
+        """From vectors to logits, likewise."""
+        lm: Any = self.lm
+        found: nn.Module = lm.get_output_embeddings()
+        return found
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pictures for texts.

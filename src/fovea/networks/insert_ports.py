@@ -24,22 +24,32 @@ class Port:
         path: of the module that receives them, from the model.
         argument: the name of the argument they come in; where it is not given by name, it is the first.
         class_token: whether a class token is among them, in front.
+        tower: path of the picture tower that they come from.
+        mask: the name of the argument that says which of them count; empty where all do.
+        any_number: whether the module makes a few tokens of however many come in. The others pass each of them on to
+            the words, where a token of the text has to hold its place.
     """
 
     path: str
     argument: str
     class_token: bool
+    tower: str
+    mask: str = ""
+    any_number: bool = True
 
+
+_QFORMER = Port("qformer", "encoder_hidden_states", True, "vision_model", mask="encoder_attention_mask")
+_PROJECTOR = Port("model.multi_modal_projector", "image_features", False, "model.vision_tower", any_number=False)
 
 #: By the type that a model's configuration states.
 PORTS: dict[str, Port] = {
-    "blip-2": Port("qformer", "encoder_hidden_states", class_token=True),
-    "instructblip": Port("qformer", "encoder_hidden_states", class_token=True),
-    "flamingo": Port("perceiver", "tokens", class_token=False),
-    "idefics": Port("model.perceiver_resampler", "context", class_token=True),
-    "idefics2": Port("model.connector", "image_hidden_states", class_token=False),
-    "llava": Port("model.multi_modal_projector", "image_features", class_token=False),
-    "paligemma": Port("model.multi_modal_projector", "image_features", class_token=False),
+    "blip-2": _QFORMER,
+    "instructblip": _QFORMER,
+    "flamingo": Port("perceiver", "tokens", False, "vision.tower"),
+    "idefics": Port("model.perceiver_resampler", "context", True, "model.vision_model"),
+    "idefics2": Port("model.connector", "image_hidden_states", False, "model.vision_model", mask="attention_mask"),
+    "llava": _PROJECTOR,
+    "paligemma": _PROJECTOR,
 }
 
 
@@ -63,7 +73,8 @@ def changed_tokens(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iter
 
     Args:
         model: the host.
-        change: from its tokens ``(..., places, width)``, in its own type, to those that it is to see.
+        change: from its tokens ``(..., places, width)``, in its own type, to those that it is to see; of them there
+            may be more where the port takes any number, or where the text holds places for them.
 
     Raises:
         CheckpointError: it is no host that is known.
@@ -71,9 +82,17 @@ def changed_tokens(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iter
     port = port_of(model)
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if port.argument in kwargs:
-            return args, {**kwargs, port.argument: change(kwargs[port.argument])}
-        return (change(args[0]), *args[1:]), kwargs
+        named = port.argument in kwargs
+        tokens: Tensor = kwargs[port.argument] if named else args[0]
+        changed = change(tokens)
+        mask = kwargs.get(port.mask)
+        if mask is not None:
+            # What was added counts.
+            more = changed.shape[-2] - mask.shape[-1]
+            kwargs = {**kwargs, port.mask: nn.functional.pad(mask, (0, more), value=1)}
+        if named:
+            return args, {**kwargs, port.argument: changed}
+        return (changed, *args[1:]), kwargs
 
     handle = model.get_submodule(port.path).register_forward_pre_hook(hook, with_kwargs=True)
     try:

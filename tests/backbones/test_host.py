@@ -1,0 +1,76 @@
+"""Tiny random captioners of every type, asked where things are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from host_kinds import KINDS, coloured_pictures, host_of
+
+from fovea.backbones.host import load_host
+from fovea.errors import CheckpointError, ExpressionError
+from fovea.language.box_text import GridCodec, Prompting
+
+PICTURES = coloured_pictures(3)
+NAMES = ("cat", "old umbrella", "dog")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_do_not_depend_on_what_else_is_asked(kind: str) -> None:
+    host = host_of(kind)
+    questions = [host.prompting.question(name) for name in NAMES]
+    told = host.answer(PICTURES, questions, beams=2)
+    alone = [host.answer(PICTURES[[i]], [questions[i]], beams=2)[0] for i in range(3)]
+    assert told == alone
+    assert host.answer(PICTURES[::-1], questions, beams=2) != told
+    assert all("<" not in answer for answer in told)
+    assert (host.size, host.grid, host.width) == (32, (4, 4), 32)
+    assert host.answer(PICTURES[:0], []) == []
+
+
+def test_a_directory_says_how_it_is_asked(tiny_llava_directory: Path, tmp_path: Path) -> None:
+    usual = load_host(str(tiny_llava_directory))
+    assert usual.codec == GridCodec()
+    assert usual.prompting.end == "<end>"
+    place = tmp_path / "llava"
+    place.mkdir()
+    for path in tiny_llava_directory.iterdir():
+        (place / path.name).symlink_to(path)
+    (place / "fovea.json").write_text('{"codec": {"cells": 8, "frame": 8}, "before": "look <image>", "end": "the"}')
+    asked = load_host(str(place))
+    assert asked.codec == GridCodec(8, 8)
+    assert asked.prompting == Prompting("look <image>", "the")
+    assert asked.fingerprint != usual.fingerprint
+    for wrong, says in (
+        ("[]", "holds no settings"),
+        ("{", "is no JSON"),
+        ('{"codec": {"cells": "8", "frame": 8}}', "no cells or no frame"),
+        ('{"before": 3}', "do not say how it is asked"),
+    ):
+        (place / "fovea.json").write_text(wrong)
+        with pytest.raises(CheckpointError, match=says):
+            load_host(str(place))
+
+
+def test_what_cannot_be_asked_says_so(tiny_sam_directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a sam model"):
+        load_host(str(tiny_sam_directory))
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load_host(str(tmp_path))
+    host = host_of("llava")
+    with pytest.raises(ExpressionError, match="asked of one picture and finds 2"):
+        host.answer(PICTURES[:1], [host.prompting.question("<image>")])
+
+
+def test_solved_examples_are_read() -> None:
+    for kind in ("llava", "blip-2", "flamingo", "idefics", "idefics2"):
+        host = host_of(kind)
+        question = host.prompting.question("cat")
+        solved = [(PICTURES[1], host.prompting.answered("dog", "[0,0,14,14]"))]
+        plain, shown = (host.answer(PICTURES[:1], [question], beams=1, examples=each) for each in ([], solved))
+        other = [(PICTURES[2], solved[0][1])]
+        assert plain != shown
+        assert shown == host.answer(PICTURES[:1], [question], beams=1, examples=solved)
+        # Idefics and Flamingo look at the last picture alone.
+        if kind not in ("idefics", "flamingo"):
+            assert shown != host.answer(PICTURES[:1], [question], beams=1, examples=other)
