@@ -36,6 +36,8 @@ class WritingHost:
 
 
 class Insert:
+    codec = GridCodec(cells=8)
+
     @contextmanager
     def joined(self, host: Any) -> Iterator[None]:
         host.joined = "an insert"
@@ -68,6 +70,8 @@ def test_a_host_is_asked_by_name_with_its_peer_joined() -> None:
     assert host.asked == [(questions, 1, []), (questions, 3, [])]
     assert raw.key != taught.key
     assert (raw.codec, raw.size) == (host.codec, 8)
+    # It was trained with another grid.
+    assert taught.codec == GridCodec(cells=8)
 
 
 def test_examples_are_solved_questions() -> None:

@@ -42,7 +42,7 @@ class HostTeller:
     @property
     def codec(self) -> GridCodec:
         """See :class:`fovea.tellers.BoxTeller`."""
-        return self.host.codec
+        return self.host.codec if self.peer is None else self.peer.codec
 
     @property
     def size(self) -> int:
@@ -51,7 +51,7 @@ class HostTeller:
 
     def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
         """See :class:`fovea.tellers.BoxTeller`."""
-        # What is joined is joined for everybody.
+        # What is joined is joined for everybody, and may change how is asked.
         with self._asking, nullcontext() if self.peer is None else self.peer.joined(self.host):
             questions = [self.host.prompting.question(name) for name in names]
             return self.host.answer(pictures, questions, beams=self.beams)
