@@ -28,6 +28,9 @@ class KnowingTeller:
     def __init__(self, answers: dict[str, str]) -> None:
         self.answers, self.calls = answers, list[list[str]]()
 
+    def unknown_words(self, name: str) -> list[str]:
+        return ["gale"] if "gale" in name else []
+
     def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
         assert pictures.shape == (len(names), 224, 224, 3)
         self.calls.append(list(names))

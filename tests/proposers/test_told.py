@@ -41,6 +41,9 @@ class KnowingTeller:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
+    def unknown_words(self, name: str) -> list[str]:
+        return ["gale"] if "gale" in name else []
+
     def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
         assert pictures.shape == (len(names), 8, 8, 3)
         self.asked += names
@@ -66,6 +69,7 @@ def test_each_expression_is_answered_with_its_own_box() -> None:
     assert [answer.score for answer in answers] == [1, 1, 0, 1, 1]
     assert answers[0].provenance.proposals == "told-by-vlm"
     assert answers[2].notes == ("the captioner's answer holds no box: 'everywhere'",)
+    assert grounding.answers[0].notes == ()
     # Two boxes, four names: whatever the article, each is asked for once.
     assert len(grounding.regions) == 2
     assert teller.asked == ["dog", "cat", "wind", "kitten"]
@@ -101,6 +105,10 @@ def test_what_was_asked_is_shown() -> None:
     (trace,) = grounder_of(ToldBoxes(KnowingTeller())).explain(PICTURE, "the cat").traces
     ((step),) = trace.steps
     assert (step.caption, step.picture.shape) == ("it said: [0,0,2,4].", (8, 8, 3))
+
+
+def test_unknown_words_are_said() -> None:
+    assert "do not know 'gale'" in SaidSo(ToldBoxes(KnowingTeller())).notes("the gale")[0]
 
 
 def test_other_scorers_choose_among_all_told_boxes() -> None:

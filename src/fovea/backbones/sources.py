@@ -88,7 +88,12 @@ _BLIP = "Salesforce/blip-itm-base-coco"
 
 #: What ``--models`` knows by name.
 PRESETS: dict[str, ModelSources] = {
-    "mini": replace(_minis("mini", "mini-clip-resnet"), region_spot=_mini("mini-region-spot")),
+    "mini": replace(
+        _minis("mini", "mini-clip-resnet"),
+        region_spot=_mini("mini-region-spot"),
+        vlm=_mini("mini-vlm"),
+        peer=_mini("mini-pin"),
+    ),
     "mini-vit": _minis("mini-vit", "mini-clip"),
     "mini-ensemble": _minis("mini-ensemble", "mini-clip-resnet", "mini-clip"),
     "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge", matcher=_BLIP),

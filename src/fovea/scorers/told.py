@@ -8,10 +8,12 @@ import numpy as np
 
 from fovea.answers import ScoreMatrix
 from fovea.cache import FeatureCache
+from fovea.language.templates import without_article
 from fovea.pictures import Picture
 from fovea.proposers.told import ToldBoxes
 from fovea.regions import Regions, box_iou
 from fovea.scorers import Evidence, Step, Trace
+from fovea.scorers.cached import unknown_words_note
 from fovea.tellers.squashing import squashed
 
 # More of an answer says no more.
@@ -68,5 +70,5 @@ class SaidSo:
         ]
 
     def notes(self, text: str) -> tuple[str, ...]:
-        """What is to be said depends on the picture: see :meth:`score`."""
-        return ()
+        """Words that the captioner does not know; what else is to be said depends on the picture, see :meth:`score`."""
+        return unknown_words_note([self.boxes.teller], without_article(text))

@@ -28,6 +28,10 @@ class BoxTeller(Protocol):
         """Side in pixels of the square pictures that it takes."""
         ...
 
+    def unknown_words(self, name: str) -> list[str]:
+        """Words of a name that it has no token for."""
+        ...
+
     def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
         """Say where things are.
 

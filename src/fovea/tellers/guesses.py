@@ -38,6 +38,10 @@ class RandomTeller:
         """See :class:`fovea.tellers.BoxTeller`."""
         return (type(self).__name__, self.codec, self.size, self.seed, self.guess)
 
+    def unknown_words(self, name: str) -> list[str]:
+        """None: it reads nothing."""
+        return []
+
     def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
         """See :class:`fovea.tellers.BoxTeller`."""
         return [

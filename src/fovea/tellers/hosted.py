@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fovea.backbones.vocabulary import unknown_words
 from fovea.language.box_text import GridCodec
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class HostTeller:
         """See :class:`fovea.tellers.BoxTeller`."""
         return self.host.size
 
+    def unknown_words(self, name: str) -> list[str]:
+        """See :class:`fovea.tellers.BoxTeller`."""
+        return unknown_words(self.host.tokenizer, name)
+
     def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
         """See :class:`fovea.tellers.BoxTeller`."""
         # What is joined is joined for everybody, and may change how is asked.
@@ -80,6 +85,10 @@ class ExampleTeller:
     def size(self) -> int:
         """See :class:`fovea.tellers.BoxTeller`."""
         return self.host.size
+
+    def unknown_words(self, name: str) -> list[str]:
+        """See :class:`fovea.tellers.BoxTeller`."""
+        return unknown_words(self.host.tokenizer, name)
 
     def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
         """See :class:`fovea.tellers.BoxTeller`."""
