@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from host_kinds import KINDS, host_of
+from host_kinds import KINDS, coloured_pictures, host_of
 
 from fovea.backbones.host import load_host
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.box_text import GridCodec, Prompting
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+PICTURES = coloured_pictures(3)
 NAMES = ("cat", "an old umbrella", "dog")
 
 

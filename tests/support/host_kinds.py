@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
@@ -29,7 +30,7 @@ _SPECIAL = ["<pad>", "<s>", "</s>", "<image>", "<|endofchunk|>", "<fake_token_ar
 
 def spelling_tokenizer() -> PreTrainedTokenizerFast:
     """Every character is a token, blanks too; texts begin with ``<s>``."""
-    characters = [*string.ascii_letters, *string.digits, *" .,:?[]<>/|_\n"]
+    characters = [*string.ascii_letters, *string.digits, *" .,:?[]\n"]
     ids = {token: number for number, token in enumerate([*_SPECIAL, *characters])}
     backend = Tokenizer(models.WordLevel(ids, unk_token=" "))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
@@ -79,8 +80,8 @@ def _settings(kind: str, words: int, image: int) -> dict[str, Any]:
         text = {"model_type": "mistral", **_text(words)}
         return {"vision_config": _vision(), "text_config": text, "perceiver_config": perceiver, "image_token_id": image}
     perceiver |= {"use_resampler": True}
-    vision = {"embed_dim": 32, **_vision()}
-    return {"vision_config": vision, "perceiver_config": perceiver, "cross_layer_interval": 1, **_text(words)}
+    found = {"vision_config": {"embed_dim": 32, **_vision()}, "perceiver_config": perceiver, "use_resampler": True}
+    return {**found, "cross_layer_interval": 1, **_text(words)}
 
 
 def _model(kind: str, tokenizer: PreTrainedTokenizerFast) -> nn.Module:
@@ -111,3 +112,9 @@ def host_of(kind: str, asking: Asking | None = None) -> Host:
     usual = usual_asking("llava" if kind == "llava-vit" else kind, tokenizer)
     reader = tokenizer if kind == "instructblip" else None
     return Host(model, tokenizer, asking or usual, name=kind, reader=reader)
+
+
+def coloured_pictures(count: int) -> np.ndarray:
+    """``(count, 32, 32, 3)`` uint8 with a few large patches of colour each: noise looks the same to every tower."""
+    patches = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    return patches.repeat(8, 1).repeat(8, 2)

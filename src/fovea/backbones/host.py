@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from fovea.backbones.clip import CLIP_MEAN, CLIP_STD, hub_pixel_statistics
 from fovea.backbones.host_feeding import FEEDS
-from fovea.backbones.host_text import HostText, PictureMarks, Room
+from fovea.backbones.host_text import HostText, PictureMarks
 from fovea.backbones.sources import check_complete, fingerprint, load_key, not_loaded
 from fovea.errors import CheckpointError
 from fovea.language.box_text import BLIP2, FLAMINGO, GridCodec, Prompting
 from fovea.networks.flamingo_files import load_flamingo
-from fovea.networks.host_shape import shape_of
+from fovea.networks.host_shape import Room, shape_of
 from fovea.networks.insert_ports import PORTS
 
 #: What may stand beside a model and say how it is asked.
@@ -42,6 +42,7 @@ _PROMPTINGS = {
     "llava": Prompting("USER: <image>\nWhere is it? ASSISTANT: ", ""),
     "paligemma": Prompting("", ""),
 }
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -101,7 +102,7 @@ class Host:
         #: Names the host in cache keys; differs between two loads of one name.
         self.key = load_key(name, self.device, self.dtype)
         self.text = HostText(tokenizer, self._marks(asking.prompting), reader, name)
-        self.asking, self.room = asking, Room()
+        self.asking, self.room, self._shared = asking, Room(), False
         self._check_asking(asking)
         self._feed = FEEDS[_type_of(model)]
         self._mean, self._std = (torch.tensor(values, dtype=torch.float32) for values in pixels)
@@ -123,15 +124,15 @@ class Host:
         Raises:
             CheckpointError: something is joined to it already, or it cannot be asked so.
         """
-        if self.room != Room():
+        if self._shared:
             raise CheckpointError(f"something is joined to {self.name} already", "leave its context first")
         self._check_asking(asking)
         before = self.asking
-        self.asking, self.room = asking, room
+        self.asking, self.room, self._shared = asking, room, True
         try:
             yield
         finally:
-            self.asking, self.room = before, Room()
+            self.asking, self.room, self._shared = before, Room(), False
 
     def answer(
         self,
@@ -160,6 +161,12 @@ class Host:
             some = slice(start, start + _CHUNK)
             told += self._answer(pictures[some], questions[some], beams, examples)
         return told
+
+    def move(self, device: torch.device) -> None:
+        """Let it work on another device from now on."""
+        if device != self.device:
+            self.model.to(device)
+            self.device = device
 
     def logits(self, pictures: Tensor, rows: Mapping[str, Tensor], last: int) -> Tensor:
         """What it expects next, differentiable with respect to what is joined to it.

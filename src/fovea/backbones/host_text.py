@@ -13,25 +13,13 @@ import numpy as np
 
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.box_text import GridCodec, Prompting
-
-#: Stands where no word is, but a vector that something trained puts there.
-VACANT = -1
+from fovea.networks.host_shape import Room
+from fovea.networks.peers.peer import VACANT
 
 #: What is not learnt.
 UNLEARNT = -100
 
-
-@dataclass(frozen=True)
-class Room:
-    """Places that are kept free for vectors that no picture and no word brings.
-
-    Attributes:
-        pictures: behind the tokens of every picture, as if there were more of them.
-        words: in front of a question, behind its picture.
-    """
-
-    pictures: int = 0
-    words: int = 0
+_NO_ROOM = Room()
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,7 @@ class HostText:
         self,
         texts: Sequence[Sequence[str]],
         *,
-        room: Room = Room(),  # noqa: B008
+        room: Room = _NO_ROOM,
         left: bool = False,
         learnt_from: Sequence[int] | None = None,
     ) -> dict[str, np.ndarray]:
@@ -102,9 +90,9 @@ class HostText:
                 where it ends behind it: a tokenizer may join a blank with what follows.
 
         Returns:
-            ``ids`` ``(B, L)`` int64, with :data:`VACANT` where room is; ``mask`` likewise, 1 where something is read;
-            with ``learnt_from`` also ``labels``, the ids that are learnt and -100 for all others; with a reader
-            ``read_ids`` and ``read_mask`` ``(B * parts, M)``.
+            ``ids`` ``(B, L)`` int64, with :data:`fovea.networks.peers.peer.VACANT` where room is; ``mask`` likewise, 1
+            where something is read; with ``learnt_from`` also ``labels``, the ids that are learnt and -100 for all
+            others; with a reader ``read_ids`` and ``read_mask`` ``(B * parts, M)``.
 
         Raises:
             ExpressionError: a text names another number of pictures than one.

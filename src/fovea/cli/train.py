@@ -1,4 +1,4 @@
-"""``fovea train``: train one of the embedded models anew, or give a CLIP an alpha plane."""
+"""``fovea train``: train one of the embedded models anew, give a CLIP an alpha plane, or teach a captioner places."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-alpha-clip, mini-region-spot; or alpha-clip "
-            "and region-spot for data of yours.",
+            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-alpha-clip, mini-region-spot; or alpha-clip, "
+            "region-spot and pin for models and data of yours.",
             show_default=False,
         ),
     ],
@@ -33,7 +33,7 @@ def run(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option("--from", metavar="DIR", help="Start a new run from this model.", show_default=False),
+        typer.Option("--from", metavar="DIR", help="Start a new run from this model; for pin the captioner.", show_default=False),
     ] = None,
     data: Annotated[
         Path | None,
@@ -41,7 +41,7 @@ def run(
             "--data",
             metavar="DIR[,DIR...]",
             help="Pictures with described regions, for mini-alpha-clip and alpha-clip; tokens of regions, for "
-            "mini-region-spot and region-spot.",
+            "mini-region-spot and region-spot; cut-outs, for pin, which pastes glyphs without.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +49,7 @@ def run(
         bool, typer.Option("--dry-run", help="Show the settings and the size of the data; train nothing.")
     ] = False,
 ) -> None:
-    """Train an embedded model, an alpha plane for a CLIP, or a head of RegionSpot.
+    """Train an embedded model, an alpha plane for a CLIP, a head of RegionSpot, or what teaches a captioner places.
 
     A run that was stopped goes on where its last checkpoint stands.
     """

@@ -15,6 +15,19 @@ _CLASS_TOKENS = ("class_embedding", "cls_token")
 
 
 @dataclass(frozen=True)
+class Room:
+    """Places of a text that are kept free for vectors that no picture and no word brings.
+
+    Attributes:
+        pictures: behind the tokens of every picture, as if there were more of them.
+        words: in front of a question, behind its picture.
+    """
+
+    pictures: int = 0
+    words: int = 0
+
+
+@dataclass(frozen=True)
 class HostShape:
     """Sizes of a host.
 

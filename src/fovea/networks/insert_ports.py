@@ -39,9 +39,7 @@ class Port:
 
 
 _QFORMER = Port("qformer", "encoder_hidden_states", True, "vision_model", mask="encoder_attention_mask")
-_PROJECTOR = Port(
-    "model.multi_modal_projector", "image_features", False, "model.vision_tower", any_number=False
-)
+_PROJECTOR = Port("model.multi_modal_projector", "image_features", False, "model.vision_tower", any_number=False)
 
 #: By the type that a model's configuration states.
 PORTS: dict[str, Port] = {
@@ -87,10 +85,11 @@ def changed_tokens(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iter
         named = port.argument in kwargs
         tokens: Tensor = kwargs[port.argument] if named else args[0]
         changed = change(tokens)
-        more = changed.shape[-2] - tokens.shape[-2]
-        if more and kwargs.get(port.mask) is not None:
+        mask = kwargs.get(port.mask)
+        if mask is not None:
             # What was added counts.
-            kwargs = {**kwargs, port.mask: nn.functional.pad(kwargs[port.mask], (0, more), value=1)}
+            more = changed.shape[-2] - mask.shape[-1]
+            kwargs = {**kwargs, port.mask: nn.functional.pad(mask, (0, more), value=1)}
         if named:
             return args, {**kwargs, port.argument: changed}
         return (changed, *args[1:]), kwargs

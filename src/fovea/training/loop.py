@@ -12,7 +12,7 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -83,6 +83,13 @@ class Evaluates(Protocol):
 
 
 @runtime_checkable
+class StatesMinutes(Protocol):
+    """An objective whose model says how long it was trained; it is set in front of every export."""
+
+    minutes: float | None
+
+
+@runtime_checkable
 class BelongsToModels(Protocol):
     """An objective whose result belongs to frozen models, and is worth nothing beside others."""
 
@@ -120,7 +127,7 @@ class _Log:
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         for key in self.rows[0]:
-            if key not in ("step", "minutes"):
+            if key not in ("step", "minutes", "waited"):
                 axes.plot([row["step"] for row in self.rows], [row[key] for row in self.rows], label=key)
         axes.set(xlabel="step", ylabel="loss")
         axes.legend()
@@ -228,6 +235,8 @@ class _Run:
         model, beside, old = (self.directory / f"{name}{end}" for end in ("", ".tmp", ".old"))
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
+        if isinstance(self.objective, StatesMinutes):
+            self.objective.minutes = round(self.seconds / 60, 2)
         self.objective.export({key: value.cpu() for key, value in self.average.items()}, beside)
         shutil.rmtree(old, ignore_errors=True)
         # No directory can be renamed over another one.
@@ -304,6 +313,31 @@ class _Run:
         return {"loss": value, **parts}
 
 
+class _Waits:
+    """Batches, and how long the training waited for them since that was last asked."""
+
+    def __init__(self, batches: Iterable[dict[str, Any]]) -> None:
+        self._batches = batches
+        self._waited, self._since = 0.0, time.monotonic()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        batches = iter(self._batches)
+        while True:
+            begun = time.monotonic()
+            batch = next(batches, None)
+            self._waited += time.monotonic() - begun
+            if batch is None:
+                return
+            yield batch
+
+    def share(self) -> float:
+        """Of the time since the last call, 0..1."""
+        now = time.monotonic()
+        share = self._waited / max(now - self._since, 1e-9)
+        self._waited, self._since = 0.0, now
+        return share
+
+
 def _line(step: int, steps: int, row: dict[str, float], seconds_left: float) -> str:
     """One line of progress."""
     parts = "  ".join(f"{key} {value:.3f}" for key, value in row.items())
@@ -319,8 +353,9 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
     Args:
         objective: what is trained.
         settings: how long and how fast.
-        directory: receives ``checkpoint.pt``, ``log.jsonl``, ``loss.png`` and, at every checkpoint, the model
-            directory ``model/``; where the objective is measured, ``evaluations.jsonl`` and the ``best/`` model too.
+        directory: receives ``checkpoint.pt``, ``log.jsonl`` (with the share of time that batches were waited for),
+            ``loss.png`` and, at every checkpoint, the model directory ``model/``; where the objective is measured,
+            ``evaluations.jsonl`` and the ``best/`` model too.
 
     Raises:
         FoveaError: the loss is not finite; the last checkpoint stays as it is.
@@ -337,13 +372,15 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
     totals: Counter[str] = Counter()
     counted = 0
     run.module.train()
-    for batch in run.batches():
+    batches = _Waits(run.batches())
+    for batch in batches:
         totals.update(run.advance(batch))
         counted += 1
         now = time.monotonic()
         run.seconds = before + now - begun
         if record and run.step % settings.log_every == 0:
             row = {key: round(value / counted, 4) for key, value in totals.items()}
+            row["waited"] = round(batches.share(), 4)
             totals.clear()
             counted = 0
             record.add({"step": run.step, "minutes": round(run.seconds / 60, 2), **row})

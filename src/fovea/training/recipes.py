@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fovea.backbones.sources import MINIS
 from fovea.errors import CheckpointError, DataError, ExpressionError, MissingExtraError
+from fovea.training.pin_settings import PinSettings
 from fovea.training.region_spot_settings import HeadSettings
 from fovea.training.settings import AlphaSettings, TrainSettings
 
@@ -29,10 +30,12 @@ class Needed:
     Attributes:
         what: they are.
         count: says how much there is of them.
+        instead: what is learnt from where none are named; empty where some have to be.
     """
 
     what: str
     count: Callable[[Path], str]
+    instead: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Training:
         settings: how long and how fast.
         build: makes the objective from the settings, and from the data where it needs some.
         data: what the data are; None for trainings that learn from scenes.
-        needs_start: whether it starts from a model that has to be named.
+        needs_start: the model that it starts from where one has to be named, such as a CLIP; empty otherwise.
         start: the model that it starts from where none is named; None starts at random.
     """
 
@@ -52,7 +55,7 @@ class Training:
     settings: TrainSettings
     build: Callable[[Any, Any], Objective]
     data: Needed | None = None
-    needs_start: bool = False
+    needs_start: str = ""
     start: Path | None = None
 
     def describe(self, directory: Path, start: Path | None = None, data: Path | None = None) -> str:
@@ -65,7 +68,7 @@ class Training:
         start = self._check(start, data)
         settings = json.dumps(dataclasses.asdict(self.settings), indent=1)
         begin = "" if start is None else f", from {start}"
-        much = "" if self.data is None or data is None else f" on {self.data.count(data)},"
+        much = "" if self.data is None else f" on {self.data.instead if data is None else self.data.count(data)},"
         return f"{self.name}{begin}, into {directory},{much} with the settings\n{settings}"
 
     def run(self, directory: Path, start: Path | None = None, data: Path | None = None) -> None:
@@ -95,12 +98,12 @@ class Training:
 
     def _check(self, start: Path | None, data: Path | None) -> Path | None:
         """The model to start from, once all that is needed is named."""
-        if self.data is not None and data is None:
+        if self.data is not None and data is None and not self.data.instead:
             raise DataError(f"{self.name} learns from {self.data.what}", "name their folder with --data")
         if data is not None and self.data is None:
             raise DataError(f"{self.name} learns from scenes, not from data", "leave --data out")
         if self.needs_start and start is None:
-            raise CheckpointError(f"{self.name} starts from a CLIP", "name its directory with --from")
+            raise CheckpointError(f"{self.name} starts from {self.needs_start}", "name its directory with --from")
         return start or self.start
 
 
@@ -116,8 +119,15 @@ def _count_tokens(data: Path) -> str:
     return f"{sum(map(len, sets))} pictures of {len(sets)} data sets"
 
 
+def _count_cut_outs(data: Path) -> str:
+    from fovea.training.pin_data import count_cut_outs
+
+    return count_cut_outs(data)
+
+
 _DESCRIBED = Needed("described pictures (fovea data rgba)", _count_described)
 _TOKENS = Needed("tokens of regions (fovea data tokens)", _count_tokens)
+_CUT_OUTS = Needed("cut-outs (fovea data cutouts)", _count_cut_outs, instead="pasted glyphs")
 
 
 def _token_sets(data: Path) -> list[TokenShards]:
@@ -163,6 +173,13 @@ def _region_spot(settings: HeadSettings, data: Path) -> Objective:
     return head_objective(settings, _token_sets(data))
 
 
+def _pin(settings: PinSettings, data: Path | None) -> Objective:
+    from fovea.training.pin_data import pastings
+    from fovea.training.pin_objective import PinObjective
+
+    return PinObjective(settings, lambda size, cells: pastings(settings, data, size, cells))
+
+
 #: Every training by name.
 TRAININGS: dict[str, Training] = {
     training.name: training
@@ -192,7 +209,11 @@ TRAININGS: dict[str, Training] = {
             start=MINIS / "mini-clip",
         ),
         Training(
-            "alpha-clip", AlphaSettings(steps=5000, batch_size=64, lr=2e-4), _alpha, data=_DESCRIBED, needs_start=True
+            "alpha-clip",
+            AlphaSettings(steps=5000, batch_size=64, lr=2e-4),
+            _alpha,
+            data=_DESCRIBED,
+            needs_start="a CLIP",
         ),
         Training(
             "mini-region-spot",
@@ -221,6 +242,8 @@ TRAININGS: dict[str, Training] = {
             _region_spot,
             data=_TOKENS,
         ),
+        # 160 times 60,000 pictures, as published.
+        Training("pin", PinSettings(steps=150_000), _pin, data=_CUT_OUTS, needs_start="a captioner"),
     )
 }
 
