@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 import typer
 
+from fovea.backbones.host import load_host
+from fovea.backbones.peers import PeerKind, new_peer
 from fovea.cli import evaluate
 from fovea.errors import CheckpointError, DataError
+
+
+# Linear layers with biases, and two norms.
+MLP = (64 * 512 + 512) + (512 * 768 + 768) + (768 * 32 + 32) + 2 * (512 + 768)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +51,19 @@ def test_the_table(
     given: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fovea.evaluation.telling_rows.UNTRAINED", ("raw", "random", "2-shot"))
-    evaluate.run("table", "pin", **given, names="all", out=tmp_path / "rows")
+    host = load_host(given["models"])
+    kinds: tuple[PeerKind, ...] = ("insert", "coop")
+    for kind in kinds:
+        new_peer(kind, host).save(tmp_path / kind)
+    peers = [str(tmp_path / kind) for kind in kinds]
+    evaluate.run("table", "pin", **given, names="all", peers=peers, out=tmp_path / "rows")
     printed = capsys.readouterr().out
-    rows = [line.split(" | ")[0].strip("| ") for line in printed.splitlines() if line.startswith("|")]
-    assert list(dict.fromkeys(rows[2:])) == ["raw", "random", "2-shot"]
-    assert sorted(path.name for path in (tmp_path / "rows").iterdir()) == ["2-shot.jsonl", "random.jsonl", "raw.jsonl"]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in printed.splitlines() if line.startswith("|")]
+    names = [name for name, _ in rows[2:]]
+    assert list(dict.fromkeys(names)) == ["raw", "random", "2-shot", "coop", "pin"]
+    # 20 words of width 16; an MLP from 64 to 32 by way of 512 and 768.
+    assert dict(rows[2:]) == {"raw": "", "random": "", "2-shot": "", "coop": "320", "pin": f"{MLP:,}"}
+    assert len(list((tmp_path / "rows").iterdir())) == 5
 
 
 def test_wrong_usage(given: dict[str, Any], tmp_path: Path) -> None:
