@@ -14,7 +14,6 @@ from fovea.backbones.peers import PeerKind, new_peer
 from fovea.cli import evaluate
 from fovea.errors import CheckpointError, DataError
 
-
 # Linear layers with biases, and two norms.
 MLP = (64 * 512 + 512) + (512 * 768 + 768) + (768 * 32 + 32) + 2 * (512 + 768)
 
