@@ -120,7 +120,7 @@ class Grounder:
         clock = _Clock()
         opened: Picture = clock.run("picture", lambda: open_picture(picture))
         proposals: Regions = clock.run(
-            "proposals", lambda: self.finder.find(opened, pointed, self.scorer.needs_masks, self.cache)
+            "proposals", lambda: self.finder.find(opened, pointed, self.scorer.needs_masks, self.cache, texts)
         )
         if opened.is_blank:
             # A picture of one colour shows nothing, whatever is proposed.
@@ -190,7 +190,7 @@ class Grounder:
         names = list(dict.fromkeys(_texts(labels)))
         opened = open_picture(picture)
         pointed = Pointed(boxes, masks, points, regions)
-        proposals = self.finder.find(opened, pointed, self.names_masks, self.cache)
+        proposals = self.finder.find(opened, pointed, self.names_masks, self.cache, names)
         return read_rows(self.name(opened, proposals, names), self.provenance(proposals), top=top)
 
     @property

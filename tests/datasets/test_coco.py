@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fovea.datasets.annotations import find_annotations, split_name
+from fovea.datasets.annotations import find_annotations, read_annotations, split_name
 from fovea.datasets.coco import read_coco
 from fovea.errors import DataError
 from fovea.regions import encode_masks, rle_to_json
@@ -216,3 +216,10 @@ def test_broken_masks_are_one_clear_error(data: Path, segmentation: Any) -> None
     with pytest.raises(DataError, match=r"annotations of picture 7 in .* are broken") as caught:
         read_coco(write(data, document))[0]
     assert "\n" not in str(caught.value)
+
+
+def test_crowds_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(DOCUMENT))
+    for crowds, expected in ((False, [100, 101, 102]), (True, [100, 101, 102, 103])):
+        assert [one.id for one in read_annotations(path, crowds=crowds).pictures[0].annotations] == expected

@@ -248,3 +248,8 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     (root / "refcoco" / "instances.json").unlink()
     with pytest.raises(DataError, match="cannot be read"):
         read_refer(root, "refcoco", "val")
+
+
+def test_the_last_expression_as_it_was_written(tmp_path: Path) -> None:
+    examples = read_refer(write(tmp_path, REFS, INSTANCES), "refcoco", "testA", wording="last-raw")
+    assert [query.text for query in examples[0].queries] == ["bright cup", "The crowd"]

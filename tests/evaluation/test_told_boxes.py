@@ -24,7 +24,7 @@ def test_figures_are_the_recorded_ones(case: dict[str, Any], policy: Any) -> Non
     sizes = [size_class(box, side) for box in truth]
     assert sizes == case["size"]
     wanted = case[policy]
-    ious = told_ious(told, truth, policy, GridCodec(case["grid_size"], side))
+    ious = told_ious(told, truth, policy, GridCodec(case["grid_size"], side), side)
     assert ious == pytest.approx(wanted["iou"])
     found = summarise_told(list(ious), sizes)
     renamed = {"P@0.3": "P_at_0_3", "P@0.5": "P_at_0_5"}

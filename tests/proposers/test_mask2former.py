@@ -98,5 +98,5 @@ def test_a_picture_may_be_searched_by_it(directory: Path, picture: Picture, monk
     assert answer.provenance.proposals == "mask2former"
     assert answer.provenance.grid == ""
     assert answer.mask is not None
-    with pytest.raises(ExpressionError, match="no search called 'x'; known are grid and mask2former"):
+    with pytest.raises(ExpressionError, match="no search called 'x'; known are grid, mask2former, told"):
         fovea.load("D4", models, search="x")

@@ -17,6 +17,7 @@ from fovea.backbones.inner import InnerTokens
 from fovea.backbones.resnet_tokens import ResnetTokens
 from fovea.backbones.sources import check_complete, load_key, not_loaded
 from fovea.backbones.vit_tokens import VitTokens
+from fovea.backbones.vocabulary import unknown_words
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.networks.clip_resnet import ClipResnet
 from fovea.networks.pixels import CLIP_MEAN as CLIP_MEAN
@@ -184,13 +185,7 @@ class ClipEncoder:
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of a text that the model has no token for; always empty for models with subword vocabularies."""
-        unknown = self._tokenizer.unk_token_id
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        if unknown is None or backend is None or unknown == self._tokenizer.eos_token_id:
-            return []
-        encoding = backend.encode(text)
-        spans = zip(encoding.ids, encoding.offsets, strict=True)
-        return [text[start:end] for id_, (start, end) in spans if id_ == unknown]
+        return unknown_words(self._tokenizer, text)
 
     def shortened(self, text: str) -> str:
         """The longest beginning of a text, in whole words, that the model can read: for texts that no user wrote."""

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from fovea.backbones.captioner import AlphaCaptioner
     from fovea.backbones.clip import ClipEncoder
     from fovea.backbones.diffusion import StableDiffusion
+    from fovea.backbones.host import Host
     from fovea.backbones.matching import MatchingModel
     from fovea.backbones.region_spot import RegionSpotModel
     from fovea.backbones.sam import SamSegmenter
     from fovea.proposers.mask2former import Mask2Former
+    from fovea.tellers.hosted import HostTeller
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -166,6 +168,32 @@ class Models:
             return load_region_spot(source, self.clips[0], self.segmenter, clip=clips[0], sam=sam, device=self.device)
 
         return self._once(("region-spot", source), load)
+
+    @property
+    def host(self) -> Host:
+        """The captioner that is asked where things are."""
+        from fovea.backbones.host import load_host
+
+        (source,) = self.sources.of("vlm")
+        return self._once(("vlm", source), lambda: load_host(source, self.device, self.dtype))
+
+    @property
+    def teller(self) -> HostTeller:
+        """The same, joined by what was trained beside it.
+
+        Raises:
+            CheckpointError: nothing is named, or it belongs to another captioner.
+        """
+        from fovea.backbones.peers import load_peer
+        from fovea.tellers.hosted import HostTeller
+
+        source = self.sources.peer
+        if not source:
+            raise CheckpointError(
+                f"the models {self.name!r} hold nothing that teaches a captioner to say boxes",
+                "name a captioner and its peer with --models, as fovea train pin writes it",
+            )
+        return self._once(("peer", source), lambda: HostTeller(self.host, load_peer(source, self.host)))
 
     def _once(self, source: Hashable, load: Callable[[], Any]) -> Any:
         with self._loading:

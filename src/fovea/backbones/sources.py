@@ -24,7 +24,7 @@ MINIS = Path(__file__).parents[1] / "minis"
 
 
 #: The kinds of models.
-Role = Literal["clip", "alpha", "sam", "matcher", "captioner", "mask2former", "diffusion", "region_spot"]
+Role = Literal["clip", "alpha", "sam", "matcher", "captioner", "mask2former", "diffusion", "region_spot", "vlm", "peer"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class ModelSources:
         matcher: an ALBEF or a BLIP for image-text retrieval, for recipes that read heat maps; empty for none.
         alphas: CLIPs with an alpha plane, whose scores are summed; empty for none.
         region_spot: a trained head of RegionSpot, which belongs to one CLIP and one SAM; empty for none.
+        vlm: a captioner that is asked where things are; empty for the one that writes captions.
+        peer: what is trained beside it, such as a positional insert; empty for none.
     """
 
     name: str
@@ -54,11 +56,15 @@ class ModelSources:
     matcher: str = ""
     alphas: tuple[str, ...] = ()
     region_spot: str = ""
+    vlm: str = ""
+    peer: str = ""
 
     def of(self, role: Role) -> tuple[str, ...]:
         """The sources of one kind; empty where there is none."""
         if role in ("clip", "alpha"):
             return self.clips if role == "clip" else self.alphas
+        if role == "vlm":
+            return (self.vlm or self.captioner,)
         source: str = getattr(self, role)
         return (source,) if source else ()
 
@@ -82,7 +88,12 @@ _BLIP = "Salesforce/blip-itm-base-coco"
 
 #: What ``--models`` knows by name.
 PRESETS: dict[str, ModelSources] = {
-    "mini": replace(_minis("mini", "mini-clip-resnet"), region_spot=_mini("mini-region-spot")),
+    "mini": replace(
+        _minis("mini", "mini-clip-resnet"),
+        region_spot=_mini("mini-region-spot"),
+        vlm=_mini("mini-vlm"),
+        peer=_mini("mini-pin"),
+    ),
     "mini-vit": _minis("mini-vit", "mini-clip"),
     "mini-ensemble": _minis("mini-ensemble", "mini-clip-resnet", "mini-clip"),
     "photo": ModelSources("photo", ("openai/clip-vit-large-patch14-336",), "facebook/sam-vit-huge", matcher=_BLIP),
@@ -102,6 +113,8 @@ _FOLDERS = {
     "mask2former": "Mask2Former",
     "diffusion": "Stable Diffusion",
     "region_spot": "RegionSpot",
+    "vlm": "captioner to ask for boxes",
+    "peer": "peer of a captioner",
 }
 
 # Of these there is one at most; CLIPs are summed.
@@ -117,6 +130,9 @@ _KINDS = {
     "llava": "captioner",
     "mask2former": "mask2former",
     "diffusion": "diffusion",
+    "fovea-peer": "peer",
+    # Those that write captions are asked for boxes as well.
+    **dict.fromkeys(("flamingo", "idefics", "idefics2", "instructblip", "paligemma"), "vlm"),
 }
 
 # What a model of several folders, such as a Stable Diffusion, has instead of a config.json.
@@ -142,9 +158,9 @@ def resolve_models(models: str) -> ModelSources:
     Args:
         models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
             models are summed, and so are CLIPs with an alpha plane, a SAM replaces the preset's, and so do an ALBEF or
-            BLIP, a captioner, a diffusion model and a RegionSpot. A directory may hold ``clip/``, ``alpha/``, ``sam/``,
-            ``matcher/``, ``captioner/``, ``diffusion/`` and ``region-spot/``. What is not named comes from
-            ``photo-small``.
+            BLIP, a captioner, a diffusion model, a RegionSpot, a captioner to ask for boxes and its peer. A directory
+            may hold ``clip/``, ``alpha/``, ``sam/``, ``matcher/``, ``captioner/``, ``diffusion/``, ``region-spot/``,
+            ``vlm/`` and ``peer/``. What is not named comes from ``photo-small``.
 
     Raises:
         CheckpointError: nothing is named, or two models of a kind other than CLIP.

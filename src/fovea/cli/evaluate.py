@@ -30,6 +30,16 @@ from fovea.cli.options import (
     RenderingOption,
     TemplateOption,
 )
+from fovea.cli.telling import (
+    BOXES_TOLD,
+    PIN_TABLE,
+    DrawsOption,
+    InvalidOption,
+    PeerOption,
+    ReadingOption,
+    TellerOption,
+    run_telling,
+)
 
 if TYPE_CHECKING:
     from fovea.recipes.reported import Setting
@@ -46,15 +56,16 @@ def run(
         typer.Argument(
             metavar="BENCHMARK",
             help="scenes, parts, refcoco, refcoco-masks, phrasecut, coco or paco; of names scenes-names, imagenet-s, "
-            "coco-names, scenes-lvis or lvis; or table.",
+            "coco-names, scenes-lvis or lvis; boxes-told; or table.",
             show_default=False,
         ),
     ],
     table: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TABLE]",
-            help="After `table`: fgvp-styles, fgvp-recipes, iterprime, naming or alpha-clip; all of its recipes.",
+            metavar="[TABLE|BENCHMARK]",
+            help="After `table`: fgvp-styles, fgvp-recipes, iterprime, naming, alpha-clip or pin; all of its recipes. "
+            "After `boxes-told`: scenes-told, pvoc, coco, lvis or refcoco.",
             show_default=False,
         ),
     ] = None,
@@ -63,7 +74,7 @@ def run(
         typer.Option(
             "--on",
             metavar="BENCHMARK",
-            help="What a table is measured on. Default: scenes; scenes-names for names.",
+            help="What a table is measured on. Default: scenes; scenes-names for names; scenes-told for pin.",
             show_default=False,
             rich_help_panel="Tables",
         ),
@@ -164,6 +175,11 @@ def run(
             rich_help_panel="Average precision",
         ),
     ] = None,
+    peers: PeerOption = None,
+    teller: TellerOption = None,
+    reading: ReadingOption = "strict",
+    invalid: InvalidOption = "zero",
+    draws: DrawsOption = 5,
     models: ModelsOption = "mini",
     limit: Annotated[
         int | None,
@@ -178,11 +194,14 @@ def run(
         int, typer.Option("--seed", min=0, help="First scene, where they are composed on the fly.")
     ] = 1_000_000,
     names: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--names", help="Which kinds of things scenes show: train (those the minis learnt), unseen, or all."
+            "--names",
+            help="Which kinds of things scenes show: train (those the minis learnt; default), unseen, or all; of "
+            "scenes-told held-out (default), pasted, or all.",
+            show_default=False,
         ),
-    ] = "train",
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -212,7 +231,7 @@ def run(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
 ) -> None:
-    """Measure how often the right region is found, or called by its name, beside chance."""
+    """Measure how often the right region is found, or called by its name, beside chance; or how well told boxes fit."""
     from fovea.answers import known_assignment
     from fovea.cli.progress import progress
     from fovea.evaluation.benchmarks import Source, open_benchmark
@@ -222,15 +241,31 @@ def run(
     from fovea.evaluation.naming_benchmarks import NAMING_BENCHMARKS
     from fovea.evaluation.naming_tables import NAMING_TABLES
 
-    if (table is None) == (benchmark == "table"):
-        raise typer.BadParameter("name a table after `table`, and nothing after a benchmark")
+    if (table is None) == (benchmark in ("table", BOXES_TOLD)):
+        raise typer.BadParameter("name a table after `table`, a benchmark after `boxes-told`, and nothing after others")
+    told = benchmark == BOXES_TOLD or table == PIN_TABLE
+    if told:
+        from fovea.evaluation.telling import known_judging
+        from fovea.evaluation.telling_tables import TellingExperiment
+
+        if benchmark == BOXES_TOLD:
+            benchmark, table = str(table), None
+        saying = TellingExperiment(
+            benchmark if table is None else on or "scenes-told",
+            Source(data, split, kind, limit, seed, names or "held-out"),
+            models, device, dtype, known_judging(reading, invalid), draws,
+        )  # fmt: skip
+        run_telling(saying, table is not None, teller, peers or [], out, as_json)
+        return
+    if peers or teller or (reading, invalid, draws) != ("strict", "zero", 5):
+        raise typer.BadParameter("--peer, --teller, --reading, --invalid and --draws are for boxes-told and table pin")
     searching = grid_changes(
         points_per_side, max_overlap, crop_layers, fill_holes_below, drop_islands_below, min_mask_area, max_mask_area
     )
     if table is not None:
         benchmark = on or ("scenes-names" if table in NAMING_TABLES else "scenes")
     experiment = Experiment(
-        benchmark, Source(data, split, kind, limit, seed, names, class_names, background), recipe, models,
+        benchmark, Source(data, split, kind, limit, seed, names or "train", class_names, background), recipe, models,
         device, dtype, "grid" if table else proposals, known_assignment(assignment), relations, parser, rendering, bank,
         aggregate, template,
         grid=searching,

@@ -43,13 +43,18 @@ def run(
     expressions: Annotated[list[str], typer.Argument(metavar="EXPRESSION", help="What to find.", show_default=False)],
     recipe: RecipeOption = "fgvp",
     proposals: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--proposals",
-            metavar="grid|mask2former|FILE",
-            help="Where it could be: SAM's grid, all masks of a Mask2Former, or a file with boxes.",
+            metavar="grid|mask2former|told|FILE",
+            help="Where it could be: SAM's grid, all masks of a Mask2Former, what a captioner says, or a file with "
+            "boxes. Default: grid; of pin: told.",
+            show_default=False,
         ),
-    ] = "grid",
+    ] = None,
+    snap: Annotated[
+        bool, typer.Option("--snap", help="What a captioner says becomes the mask that SAM sees there, and its bounds.")
+    ] = False,
     models: ModelsOption = "mini",
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -88,14 +93,14 @@ def run(
     from fovea.rules.subtraction import read_bank
 
     opened = open_picture(picture)
-    searched = proposals in SEARCHES
-    regions = None if searched else regions_from_file(Path(proposals), opened)
+    searched = proposals is None or proposals in SEARCHES
+    regions = None if searched else regions_from_file(Path(str(proposals)), opened)
     searching = grid_changes(
         points_per_side, max_overlap, crop_layers, fill_holes_below, drop_islands_below, min_mask_area, max_mask_area
     )
     opened_models = Models(models, device=device, dtype=dtype)
     grounder = load(
-        recipe, opened_models, search=proposals if searched else "grid",
+        recipe, opened_models, search=proposals if searched else None, snap=snap,
         relations=relations, parser=parser, rendering=rendering,
         bank=None if bank is None else read_bank(bank), aggregate=aggregate, template=template,
         grid=resolve_grid(opened_models.sources, **searching),

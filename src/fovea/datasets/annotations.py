@@ -90,7 +90,7 @@ class AnnotationFile:
         path: where it lies.
         fingerprint: hash of its bytes.
         categories: by number.
-        pictures: in the file's order. Crowds, which stand for no single thing, are left out.
+        pictures: in the file's order. Crowds, which stand for no single thing, are left out unless they are asked for.
     """
 
     path: Path
@@ -130,26 +130,30 @@ def _names(path: Path) -> set[str]:
     return {path.stem, path.stem.rsplit("_", 1)[-1], split_name(path)}
 
 
-def read_annotations(path: Path) -> AnnotationFile:
+def read_annotations(path: Path, *, crowds: bool = False) -> AnnotationFile:
     """Read an annotation file, once; masks are checked when a picture is asked for.
+
+    Args:
+        path: the file.
+        crowds: whether crowds count as regions.
 
     Raises:
         DataError: it is missing or of another form.
     """
     try:
         text = path.read_bytes()
-        return _parsed(path, hashlib.blake2b(text, digest_size=16).hexdigest(), json.loads(text))
+        return _parsed(path, hashlib.blake2b(text, digest_size=16).hexdigest(), json.loads(text), crowds)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})", "check the path") from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} holds no annotations: {error!r}"[:300], "use COCO's format") from error
 
 
-def _parsed(path: Path, fingerprint: str, data: Any) -> AnnotationFile:
+def _parsed(path: Path, fingerprint: str, data: Any, crowds: bool) -> AnnotationFile:
     categories = {_number(row["id"]): _category(row) for row in data["categories"]}
     rows: dict[int, list[Annotation]] = {}
     for row in data["annotations"]:
-        if row.get("iscrowd"):
+        if row.get("iscrowd") and not crowds:
             continue
         annotation = _annotation(row)
         if annotation.category not in categories:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from fovea.regions import Regions
 
 #: Datasets, each with the division into splits that papers report.
 SPLIT_BY = {"refcoco": "unc", "refcoco+": "unc", "refcocog": "umd", "refclef": "unc"}
+
+#: What is asked of a reference: everything that was said of it, as REFER cleaned it (lower case, no punctuation); or
+#: only what was said last, as it was written, as PIN's release asks (specs/pin.md, 6).
+Wording = Literal["every", "last-raw"]
 
 # REFER's own folders first, then the ones that ReCLIP's reader knows.
 _FOLDERS = ("images/mscoco/images/train2014", "images/saiapr_tc-12", "train2014", "images", ".")
@@ -90,6 +94,7 @@ def read_refer(
     split_by: str | None = None,
     *,
     position: PositionTest = "words",
+    wording: Wording = "every",
     limit: int | None = None,
 ) -> LazyExamples:
     """Read a split.
@@ -102,11 +107,12 @@ def read_refer(
         split_by: who divided the data, such as ``google``; by default what papers report.
         position: which expressions are of the kind ``position``, all others being ``other``: those with a word of
             place, or those that the released program takes.
+        wording: which expressions, in whose words.
         limit: how many pictures to read at most.
 
     Returns:
-        One example per picture, in the order of their first expression: its annotated regions with masks, and all its
-        expressions as REFER cleaned them (``sent``: lower case, no punctuation).
+        One example per picture, in the order of their first expression: its annotated regions with masks, and its
+        expressions.
 
     Raises:
         DataError: a file is missing, broken or refused, or the split is not in it; later, when a picture is asked for
@@ -118,7 +124,7 @@ def read_refer(
     except OSError as error:
         raise DataError(f"{path} cannot be read", "check the path") from error
     try:
-        references = [_reference(row) for row in load_plain_pickle(data, str(path))]
+        references = [_reference(row, wording) for row in load_plain_pickle(data, str(path))]
     except _ERRORS as error:
         # The error is not quoted: shared parts let a small pickle print as an endless text.
         raise DataError(f"{path} holds no expressions in REFER's form ({type(error).__name__})") from error
@@ -158,8 +164,11 @@ def _text(value: Any) -> str:
     return value
 
 
-def _reference(row: Any) -> _Reference:
-    sentences = tuple(_text(sentence["sent"]) for sentence in row["sentences"])
+def _reference(row: Any, wording: Wording) -> _Reference:
+    if wording == "last-raw":
+        sentences: tuple[str, ...] = (_text(row["sentences"][-1]["raw"]),)
+    else:
+        sentences = tuple(_text(sentence["sent"]) for sentence in row["sentences"])
     return _Reference(_whole(row["image_id"]), _whole(row["ann_id"]), _text(row["split"]), sentences)
 
 

@@ -143,16 +143,44 @@ def open_benchmark(name: str, source: Source) -> Benchmark:
     return Benchmark(name, examples, origin, split=(source.split or "").replace("_", "-"))
 
 
-def _refer(data: Path, source: Source) -> Benchmark:
-    """Splits are named as tables name them: ``refcoco-testA``, ``refcocog-google-val``."""
-    dataset, _, rest = (source.split or "refcoco-val").partition("-")
+@dataclass(frozen=True)
+class ReferSplit:
+    """A split of REFER's files.
+
+    Attributes:
+        dataset: such as ``refcoco+``.
+        part: such as ``testA``.
+        split_by: who divided the data; None for the usual division.
+    """
+
+    dataset: str
+    part: str
+    split_by: str | None
+
+    @property
+    def usual(self) -> bool:
+        """Whether papers report this division."""
+        return self.split_by in (None, SPLIT_BY.get(self.dataset))
+
+
+def refer_split(name: str) -> ReferSplit:
+    """A split as tables name it: ``refcoco-testA``, ``refcocog-google-val``.
+
+    Raises:
+        DataError: it names none.
+    """
+    dataset, _, rest = name.partition("-")
     split_by, _, part = rest.rpartition("-")
     if not part:
-        raise DataError(f"{source.split!r} names no split", "write it as refcoco+-testA or refcocog-google-val")
-    examples = read_refer(data, dataset, part, split_by or None, limit=source.limit)
-    # The paper reports the usual division only.
-    usual = split_by in ("", SPLIT_BY.get(dataset))
-    return Benchmark("refcoco-masks", examples, examples.origin, split=f"{dataset}-{part} mIoU" if usual else "")
+        raise DataError(f"{name!r} names no split", "write it as refcoco+-testA or refcocog-google-val")
+    return ReferSplit(dataset, part, split_by or None)
+
+
+def _refer(data: Path, source: Source) -> Benchmark:
+    split = refer_split(source.split or "refcoco-val")
+    examples = read_refer(data, split.dataset, split.part, split.split_by, limit=source.limit)
+    place = f"{split.dataset}-{split.part} mIoU" if split.usual else ""
+    return Benchmark("refcoco-masks", examples, examples.origin, split=place)
 
 
 def needed_directory(name: str, source: Source) -> Path:

@@ -21,7 +21,7 @@ from fovea.grounder import Grounder
 from fovea.proposers import SEARCHES
 from fovea.recipes import Recipe, load, resolve_grid, resolve_recipe
 from fovea.recipes.reported import Setting, setting
-from fovea.recipes.scorers import models_of
+from fovea.recipes.scorers import TELLERS, models_of
 from fovea.rules.subtraction import Bank, read_bank
 
 
@@ -114,7 +114,8 @@ class Experiment:
             texts = "\n".join(grounder.scorer.bank.texts)  # type: ignore[attr-defined]
             about["bank"] = hashlib.blake2b(texts.encode(), digest_size=16).hexdigest()
         sources = resolve_models(self.models)
-        used = [source for role in models_of(self.chosen) for source in sources.of(role)]
+        roles = dict.fromkeys((*models_of(self.chosen), *(TELLERS if self.proposals == "told" else ())))
+        used = [source for role in roles for source in sources.of(role)]
         if self.proposals == "mask2former":
             used.append(sources.mask2former)
         elif self.proposals == "grid" or grounder.scorer.needs_masks:

@@ -7,10 +7,11 @@ square frame that the captioner sees, areas are continuous.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fovea.errors import DataError
 from fovea.language.box_text import Box, GridCodec
 from fovea.regions import box_iou
 
@@ -21,6 +22,19 @@ InvalidPolicy = Literal["zero", "first_cell"]
 _MEDIUM, _LARGE, _FRAME = 32.0**2, 96.0**2, 224
 # The paper's P is of the first; the second is the usual one.
 _THRESHOLDS = (0.3, 0.5)
+
+
+def known_policy(name: str) -> InvalidPolicy:
+    """A policy by name; ``first-cell`` is ``first_cell``.
+
+    Raises:
+        DataError: there is no such policy.
+    """
+    known: tuple[InvalidPolicy, ...] = get_args(InvalidPolicy)
+    for one in known:
+        if name.replace("-", "_") == one:
+            return one
+    raise DataError(f"answers that cannot be read do not count as {name!r}", f"known are {' and '.join(known)}")
 
 
 def size_class(box: Box, frame: float = _FRAME) -> str:
@@ -36,7 +50,11 @@ def size_class(box: Box, frame: float = _FRAME) -> str:
 
 
 def told_ious(
-    told: Sequence[Box | None], truth: Sequence[Box], policy: InvalidPolicy = "zero", codec: GridCodec | None = None
+    told: Sequence[Box | None],
+    truth: Sequence[Box],
+    policy: InvalidPolicy = "zero",
+    codec: GridCodec | None = None,
+    frame: int = _FRAME,
 ) -> np.ndarray:
     """How well answers fit.
 
@@ -44,14 +62,13 @@ def told_ious(
         told: an answer per thing, xyxy pixels of the frame; None for one that cannot be read.
         truth: its box.
         policy: what such an answer counts as.
-        codec: whose cell that is, and whose frame; the paper's by default.
+        codec: whose cell that is; the paper's by default.
+        frame: side of the frame in pixels.
 
     Returns:
         ``(N,)`` float64, 0..1.
     """
-    codec = codec or GridCodec()
-    side = int(codec.frame)
-    instead = codec.first_cell((side, side)) if policy == "first_cell" else None
+    instead = (codec or GridCodec()).first_cell((frame, frame)) if policy == "first_cell" else None
     answers = [instead if answer is None else answer for answer in told]
     return np.array(
         [

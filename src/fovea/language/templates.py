@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fovea.errors import ExpressionError
 
+_ARTICLES = ("the", "a", "an")
+
 
 def clean(text: str) -> str:
     """An expression in one line, lower case, without a full stop.
@@ -38,7 +40,14 @@ def checked_template(template: str) -> str:
     return template
 
 
+def without_article(text: str) -> str:
+    """An expression, cleaned, without an article in front: "The car." becomes "car"."""
+    cleaned = clean(text)
+    first, _, rest = cleaned.partition(" ")
+    return rest if first in _ARTICLES and rest else cleaned
+
+
 def with_article(label: str) -> str:
     """A bare label as a phrase: "car" becomes "the car"; what already has an article stays."""
     cleaned = clean(label)
-    return cleaned if cleaned.split()[0] in ("the", "a", "an") else f"the {cleaned}"
+    return cleaned if cleaned.split()[0] in _ARTICLES else f"the {cleaned}"

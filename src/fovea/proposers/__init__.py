@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from fovea.cache import FeatureCache
 from fovea.pictures import Picture
 from fovea.regions import Regions
 
-#: What can search a picture for regions, by name: SAM's grid, or all masks of a Mask2Former.
-SEARCHES = ("grid", "mask2former")
+#: What can search a picture for regions, by name: SAM's grid, all masks of a Mask2Former, or a captioner that says
+#: where what is asked for is.
+SEARCHES = ("grid", "mask2former", "told")
 
 
 class Proposer(Protocol):
@@ -23,4 +25,19 @@ class Proposer(Protocol):
 
     def propose(self, picture: Picture, cache: FeatureCache) -> Regions:
         """Offer regions; none at all is an answer."""
+        ...
+
+
+@runtime_checkable
+class TextProposer(Protocol):
+    """Offers regions of a picture for what is asked.
+
+    Attributes:
+        source: how results name where the regions came from.
+    """
+
+    source: str
+
+    def propose_for(self, picture: Picture, texts: Sequence[str], cache: FeatureCache) -> Regions:
+        """Offer regions for expressions or labels; none at all is an answer."""
         ...

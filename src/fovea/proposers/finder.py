@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from fovea.cache import FeatureCache
 from fovea.errors import RegionError
 from fovea.pictures import Picture
-from fovea.proposers import Proposer
+from fovea.proposers import Proposer, TextProposer
 from fovea.proposers.grid_settings import GridSettings
 from fovea.regions import Regions
 
@@ -67,7 +67,7 @@ class RegionFinder:
         self,
         load_segmenter: Callable[[], SamSegmenter],
         grid: GridSettings | None = None,
-        load_proposer: Callable[[], Proposer] | None = None,
+        load_proposer: Callable[[], Proposer | TextProposer] | None = None,
     ) -> None:
         self._load_segmenter, self._load_proposer = load_segmenter, load_proposer
         self.grid = grid or GridSettings()
@@ -84,7 +84,9 @@ class RegionFinder:
         elif pointed.points is not None or (with_masks and not pointed.has_masks):
             _ = self.segmenter
 
-    def find(self, picture: Picture, pointed: Pointed, with_masks: bool, cache: FeatureCache) -> Regions:
+    def find(
+        self, picture: Picture, pointed: Pointed, with_masks: bool, cache: FeatureCache, texts: Sequence[str] = ()
+    ) -> Regions:
         """The regions of a picture.
 
         Args:
@@ -92,11 +94,12 @@ class RegionFinder:
             pointed: what the user points at.
             with_masks: whether boxes get masks.
             cache: keeps the picture's embedding and what was found.
+            texts: what is asked, for proposers that search for it.
 
         Raises:
             RegionError: what the user points at makes no sense in this picture.
         """
-        found = self._find(picture, pointed, cache)
+        found = self._find(picture, pointed, cache, texts)
         if found.size != picture.size:
             raise RegionError(f"the regions belong to a picture of {found.size}, this one has {picture.size}")
         if found.masks is not None or not with_masks or not len(found):
@@ -105,7 +108,7 @@ class RegionFinder:
 
         return add_masks(picture, found, self.segmenter, cache, mask_filter=self.grid.mask_filter)
 
-    def _find(self, picture: Picture, pointed: Pointed, cache: FeatureCache) -> Regions:
+    def _find(self, picture: Picture, pointed: Pointed, cache: FeatureCache, texts: Sequence[str]) -> Regions:
         if pointed.masks is not None:
             return Regions.from_masks(pointed.masks, boxes=pointed.boxes)
         if pointed.boxes is not None:
@@ -116,9 +119,12 @@ class RegionFinder:
             from fovea.proposers.sam_prompts import regions_at
 
             return regions_at(picture, pointed.points, self.segmenter, cache, mask_filter=self.grid.mask_filter)
-        return self._proposer().propose(picture, cache)
+        proposer = self._proposer()
+        if isinstance(proposer, TextProposer):
+            return proposer.propose_for(picture, texts, cache)
+        return proposer.propose(picture, cache)
 
-    def _proposer(self) -> Proposer:
+    def _proposer(self) -> Proposer | TextProposer:
         """What searches a picture."""
         if self._load_proposer is not None:
             return self._load_proposer()

@@ -12,12 +12,13 @@ from fovea.cache import FeatureCache
 from fovea.errors import ExpressionError
 from fovea.language.templates import checked_template
 from fovea.marks.styles import MarkOptions
-from fovea.proposers import Proposer
+from fovea.proposers import SEARCHES, Proposer, TextProposer
 from fovea.proposers.finder import RegionFinder
 from fovea.proposers.grid_settings import MINI_GRID, GridSettings
 from fovea.recipes.alpha_clip import ALPHA_CLIP_RECIPES
 from fovea.recipes.fgvp import FGVP_RECIPES
 from fovea.recipes.iterprime import ITERPRIME_RECIPES
+from fovea.recipes.pin import PIN_RECIPES
 from fovea.recipes.recipe import Recipe, combine
 from fovea.recipes.region_spot import REGION_SPOT_RECIPES
 from fovea.rules.relations import resolve_relations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 #: Every recipe by name.
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (*FGVP_RECIPES, *ALPHA_CLIP_RECIPES, *REGION_SPOT_RECIPES, *ITERPRIME_RECIPES)
+    recipe.name: recipe
+    for recipe in (*FGVP_RECIPES, *ALPHA_CLIP_RECIPES, *REGION_SPOT_RECIPES, *ITERPRIME_RECIPES, *PIN_RECIPES)
 }
 
 
@@ -77,7 +79,8 @@ def load(
     aggregate: str = "sum",
     template: str | None = None,
     grid: GridSettings | None = None,
-    search: str = "grid",
+    search: str | None = None,
+    snap: bool = False,
     cache: FeatureCache | None = None,
 ) -> Grounder:
     """Build a grounder.
@@ -98,15 +101,17 @@ def load(
         aggregate: how the scores of several visual prompts become one: ``sum`` or ``max``.
         template: sentence around expressions, with ``{}`` in their place; the recipe's by default.
         grid: how pictures are searched where no regions are given; as :func:`resolve_grid` says by default.
-        search: what searches pictures where no regions are given: ``grid`` of SAM, or ``mask2former``.
+        search: what searches pictures where no regions are given: ``grid`` of SAM, ``mask2former``, or ``told``, a
+            captioner that says where each expression is; as the recipe says by default.
+        snap: whether boxes that a captioner says become the masks that SAM sees in them, with the masks' own bounds.
         cache: of features, which several grounders may share; a new one by default.
 
     Returns:
         A grounder; the segmenter is loaded when it is first needed.
 
     Raises:
-        ExpressionError: there is no such recipe, dialect, parser, rendering or aggregate, a recipe lacks its bank, or a
-            template has no place for the expression.
+        ExpressionError: there is no such recipe, dialect, parser, rendering, aggregate or search, a recipe lacks its
+            bank, a template has no place for the expression, or there is nothing to snap.
         CheckpointError: a model cannot be found or loaded.
     """
     chosen = resolve_recipe(recipe)
@@ -117,6 +122,11 @@ def load(
         )
     if chosen.scorer != "marked-clip" and (rendering, aggregate) != ("direct", "sum"):
         raise ExpressionError(f"the recipe {chosen.name!r} draws no marks", "leave rendering and aggregate out")
+    searched = search or chosen.search
+    if snap and "told" not in (searched, chosen.scorer):
+        raise ExpressionError(
+            "only boxes that a captioner says are snapped", "search with told, or take the recipe pin"
+        )
     opened = models if isinstance(models, Models) else Models(models, device=device, dtype=dtype)
 
     from fovea.grounder import Grounder
@@ -133,15 +143,20 @@ def load(
     )
     scored = summed_logits(chosen, opened.sources, aggregate)
     rules = resolve_relations(relations, parser, scored) if chosen.relations else None
-    scorer = build_scorer(chosen, opened, sentence, parser, marking)
-    finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources), _searcher(search, opened))
+    scorer = build_scorer(chosen, opened, sentence, parser, marking, snap)
+    searcher = _searcher(searched, opened, snap)
+    finder = RegionFinder(lambda: opened.segmenter, grid or resolve_grid(opened.sources), searcher)
     return Grounder(chosen.name, opened.name, scorer, finder, cache, rules)
 
 
-def _searcher(name: str, models: Models) -> Callable[[], Proposer] | None:
+def _searcher(name: str, models: Models, snap: bool) -> Callable[[], Proposer | TextProposer] | None:
     """What takes the place of SAM's grid; None for the grid."""
     if name == "grid":
         return None
     if name == "mask2former":
         return lambda: models.mask2former
-    raise ExpressionError(f"there is no search called {name!r}", "known are grid and mask2former")
+    if name == "told":
+        from fovea.proposers.told import ToldBoxes
+
+        return lambda: ToldBoxes(models.teller, load_segmenter=(lambda: models.segmenter) if snap else None)
+    raise ExpressionError(f"there is no search called {name!r}", f"known are {', '.join(SEARCHES)}")

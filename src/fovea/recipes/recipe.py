@@ -30,6 +30,7 @@ class Recipe:
         scorer: what fills the matrix: ``marked-clip`` from the styles, or one that needs none (see
             :mod:`fovea.recipes.scorers`).
         settings: of such a scorer, by name, where they differ from its own.
+        search: what searches a picture where nobody says otherwise: one of ``proposers.SEARCHES``.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Recipe:
     reported: Mapping[Setting, float] = field(default_factory=dict)
     scorer: str = "marked-clip"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    search: str = "grid"
 
     @property
     def parts(self) -> str:

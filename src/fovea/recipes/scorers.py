@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from fovea.scorers.rendering import Rendering
 
 
+#: What says where things are: a captioner, and what was trained beside it.
+TELLERS: tuple[Role, ...] = ("vlm", "peer")
+
 # Models of scorers that need others than CLIPs.
 _MODELS: Mapping[str, tuple[Role, ...]] = {
     "alpha-clip": ("alpha",),
     "heat": ("matcher",),
     "heat-boxes": ("matcher",),
     "region-spot": ("clip", "region_spot"),
+    "told": TELLERS,
     "tas": ("clip", "captioner"),
     "ref-diff": ("clip", "diffusion"),
 }
@@ -61,7 +65,9 @@ class Marking:
     aggregate: Aggregate
 
 
-def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, marking: Marking) -> Scorer:
+def build_scorer(
+    recipe: Recipe, models: Models, template: str, parser: str, marking: Marking, snap: bool = False
+) -> Scorer:
     """The scorer that a recipe names.
 
     Args:
@@ -70,6 +76,7 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         template: sentence around expressions.
         parser: what reads expressions, where the scorer reads any.
         marking: what marks are made with, where the scorer draws any.
+        snap: whether boxes that a captioner says become the masks that SAM sees in them.
 
     Raises:
         ExpressionError: there is no such scorer.
@@ -121,6 +128,12 @@ def build_scorer(recipe: Recipe, models: Models, template: str, parser: str, mar
         from fovea.scorers.tas import Tas
 
         return Tas(_only_clip(recipe, models), models.captioner, resolve_parser(parser), template=template)
+    if recipe.scorer == "told":
+        from fovea.proposers.told import ToldBoxes
+        from fovea.scorers.told import SaidSo
+
+        load_segmenter = (lambda: models.segmenter) if snap else None
+        return SaidSo(ToldBoxes(models.teller, load_segmenter=load_segmenter))
     if recipe.scorer == "ref-diff":
         from fovea.scorers.ref_diff import RefDiff
 

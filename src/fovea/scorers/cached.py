@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from fovea.marks.direct import Canvas
 from fovea.marks.styles import MarkOptions
 from fovea.pictures import Picture
 from fovea.regions import Regions
+
+
+class Reader(Protocol):
+    """Reads texts."""
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a text that it does not know."""
+        ...
 
 
 def encode_texts(encoder: ClipEncoder, sentences: Sequence[str], cache: FeatureCache) -> np.ndarray:
@@ -65,9 +74,9 @@ def canvas_of(encoder: ClipEncoder, picture: Picture, options: MarkOptions, cach
     return cache.get_or_compute(("canvas", picture.key, size, options), lambda: Canvas(picture, size, options))
 
 
-def unknown_words_note(encoders: Iterable[ClipEncoder], sentence: str) -> tuple[str, ...]:
-    """What to tell the user of words that a CLIP with a closed vocabulary does not know."""
-    unknown = dict.fromkeys(word for encoder in encoders for word in encoder.unknown_words(sentence))
+def unknown_words_note(models: Iterable[Reader], sentence: str) -> tuple[str, ...]:
+    """What to tell the user of words that a model with a closed vocabulary does not know."""
+    unknown = dict.fromkeys(word for model in models for word in model.unknown_words(sentence))
     if not unknown:
         return ()
     return (f"the embedded models do not know {', '.join(map(repr, unknown))} and guess from the other words",)
