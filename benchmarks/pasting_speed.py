@@ -4,10 +4,11 @@
     python benchmarks/pasting_speed.py --profile
 
 Against two plain ways with Pillow, which open the same files and paste at the same places: one shrinks every cut-out
-and pastes it, the other composes at the size of the cut-outs, a layer for each thing, and shrinks the result. Folders so large that hardly any
-file is met twice are measured with a cache that keeps nothing, also after fovea data cutouts has shrunk them. The files
-are made first: glyphs of 512 pixels with grain, and photographs' worth of noise of 1280 x 960. Ways take turns, so that
-other work on the machine disturbs them alike; the best of the rounds counts, in seconds of the processor.
+and pastes it, the other composes at the size of the cut-outs, a layer for each thing, and shrinks the result. Folders
+so large that hardly any file is met twice are measured with a cache that keeps nothing, also after fovea data cutouts
+has shrunk them. The files are made first: glyphs of 512 pixels with grain, and photographs' worth of noise of 1280 x
+960. Ways take turns, so that other work on the machine disturbs them alike; the best of the rounds counts, in seconds
+of the processor.
 """
 
 from __future__ import annotations

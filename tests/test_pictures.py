@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fovea.errors import PictureError
-from fovea.pictures import Picture, open_picture
+from fovea.pictures import Picture, open_cut_out, open_picture
 
 RAMP = np.dstack([np.tile(np.arange(12, dtype=np.uint8) * 20, (8, 1))] * 3)
 RAMP[..., 1] = 77
@@ -138,3 +138,26 @@ def test_keys_tell_pictures_apart() -> None:
     wide, tall = np.zeros((2, 8, 3), np.uint8), np.zeros((8, 2, 3), np.uint8)
     assert open_picture(wide).key != open_picture(tall).key
     assert isinstance(open_picture(wide), Picture)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "size"), [(None, (640, 480)), (200, (320, 240)), (60, (80, 60)), (700, (640, 480))]
+)
+def test_large_photographs_may_be_decoded_in_part(at_least: int | None, size: tuple[int, int]) -> None:
+    whole = Image.fromarray(RAMP).resize((640, 480), Image.Resampling.BICUBIC)
+    found = open_picture(encoded(whole, "JPEG", quality=95), at_least=at_least)
+    assert found.size == size
+    wanted = np.asarray(whole.resize(size, Image.Resampling.BOX), float)
+    assert np.abs(found.pixels - wanted).mean() < 2
+    assert open_picture(encoded(whole), at_least=at_least).size == (640, 480)
+
+
+def test_cut_outs_keep_their_transparency(tmp_path: Path) -> None:
+    pixels = np.dstack([RAMP, np.tile(np.arange(12, dtype=np.uint8) * 20, (8, 1))])
+    Image.fromarray(pixels).save(tmp_path / "thing.png")
+    np.testing.assert_array_equal(np.asarray(open_cut_out(tmp_path / "thing.png")), pixels)
+    Image.fromarray(RAMP).save(tmp_path / "whole.png")
+    assert np.asarray(open_cut_out(tmp_path / "whole.png"))[..., 3].min() == 255
+    (tmp_path / "bad.png").write_bytes(encoded(Image.fromarray(pixels))[:60])
+    with pytest.raises(PictureError):
+        open_cut_out(tmp_path / "bad.png")
