@@ -17,6 +17,7 @@ from fovea.backbones.peers import PEER_KINDS, Peer, PeerKind, PeerOptions, load_
 from fovea.errors import CheckpointError
 from fovea.language.box_text import GridCodec
 from fovea.networks.host_shape import tower_blocks
+from fovea.networks.peers.insert import InsertPeer
 from fovea.networks.positional_insert import InsertConfig, PositionalInsert
 
 PICTURES = coloured_pictures(2)
@@ -56,7 +57,7 @@ def trained(kind: PeerKind, host: Host) -> Peer:
 
 
 def logits(host: Host) -> Tensor:
-    texts = [[host.prompting.answered(name, "[0,0,14,14]")] for name in ("cat", "an old dog")]
+    texts = [[host.prompting.answered(name, "[0,0,14,14]")] for name in ("cat", "old dog")]
     batch = host.text.batch(texts, room=host.room, learnt_from=[len(text[0]) - 9 for text in texts])
     rows = {key: torch.from_numpy(value) for key, value in batch.items()}
     return host.logits(torch.from_numpy(PICTURES), rows, 8)
@@ -174,9 +175,12 @@ def test_what_is_no_peer_of_a_host_says_so(tmp_path: Path) -> None:
     host.fingerprint = "unknown"
     with pytest.raises(CheckpointError):
         load_peer(str(tmp_path / "nowhere"), host)
-    other = new_peer("insert", shared_host("blip-2"))
-    with pytest.raises(CheckpointError, match="made for 17 places"), other.joined(host):
+    other = Peer("insert", InsertPeer(InsertConfig((3, 4), 32)), host.asking)
+    with pytest.raises(CheckpointError, match="made for 12 places"), other.joined(host):
         logits(host)
+    tokenless = new_peer("insert", shared_host("blip-2"))
+    with pytest.raises(CheckpointError, match="cannot be asked so"), tokenless.joined(host):
+        pass
 
 
 def test_the_published_insert_is_read() -> None:

@@ -105,7 +105,8 @@ def host_of(kind: str, asking: Asking | None = None) -> Host:
     model = _model(kind, tokenizer)
     generator = torch.Generator().manual_seed(0)
     for name, weight in model.named_parameters():
-        if "gate" in name or "alpha" in name:
+        if name.endswith("_gate") or "alpha_" in name:
+            # Closed to begin with.
             weight.data.fill_(1)
         elif weight.ndim > 1:
             nn.init.normal_(weight, std=1.5 / weight[0].numel() ** 0.5, generator=generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,23 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path: Path, monkeypatc
     assert not list((tmp_path / "b").glob("*.tmp"))
     steps = [json.loads(line)["step"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(10, 121, 10))
+
+
+def test_the_log_says_how_long_batches_were_waited_for(tmp_path: Path) -> None:
+    class Slow(Line):
+        def __getitem__(self, step: int) -> dict[str, Any]:
+            # A step takes a millisecond, but for the first ones.
+            time.sleep(0.05 if step >= 10 else 0)
+            return super().__getitem__(step)
+
+    class SlowObjective(LineObjective):
+        def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
+            return Slow()
+
+    train(SlowObjective(), replace(SETTINGS, steps=20), tmp_path)
+    quick, slow = [json.loads(line)["waited"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert quick < slow <= 1
+    assert slow > 0.5
 
 
 class KilledAtExport(LineObjective):

@@ -1,4 +1,4 @@
-"""From released files to the directories that fovea reads: Alpha-CLIP's, ALBEF's and RegionSpot's."""
+"""From released files to the directories that fovea reads: models, and what is trained beside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fovea.backbones.clip_resnet import RELEASED_TOKENIZER, ResnetFiles, load_tokenizer
+from fovea.backbones.flamingo_converting import convert_flamingo, is_flamingo
 from fovea.backbones.matching_loading import load_word_pieces
+from fovea.backbones.peers import is_published_insert, published_insert
 from fovea.backbones.region_spot_files import convert_region_spot, is_region_spot
 from fovea.backbones.sources import not_loaded, read_model
 from fovea.errors import CheckpointError
@@ -43,11 +45,13 @@ class Converted:
         kind: what kind of model it is.
         notes: what the user should know about it.
         beside: models that have to be named with it.
+        option: of the command line that takes it.
     """
 
     kind: str
     notes: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    option: str = "--models"
 
 
 def convert_checkpoint(
@@ -61,13 +65,14 @@ def convert_checkpoint(
     """Write a released file as a directory of safetensors, settings and tokenizer.
 
     Args:
-        checkpoint: an Alpha-CLIP in any of its layouts, of both towers or of the picture tower alone, an ALBEF, or a
-            head of RegionSpot.
+        checkpoint: an Alpha-CLIP in any of its layouts, of both towers or of the picture tower alone, an ALBEF, a head
+            of RegionSpot, an OpenFlamingo, or a positional insert.
         directory: where it goes; must not be there yet.
         base: for an Alpha-CLIP the CLIP that it was trained from: a directory, a hub name, or a file in OpenAI's
             layout. Its text tower joins a picture tower alone, its tokenizer any of them. By default the released one
             of these sizes. For an ALBEF a directory with its word pieces, beside the file or on the hub by default. For
-            a RegionSpot the CLIP that it was trained with.
+            a RegionSpot the CLIP that it was trained with. For an OpenFlamingo its CLIP and its language model, with a
+            comma between.
         size: side of that CLIP's input in pixels, for a RegionSpot.
         allow_pickle: whether files may be pickles. Only tensors and plain data are read from them.
 
@@ -83,6 +88,13 @@ def convert_checkpoint(
             return _convert_albef(content, str(base or checkpoint), beside)
         if is_region_spot(content):
             return _convert_region_spot(content, base, size, beside)
+        if is_flamingo(content):
+            coverage = convert_flamingo(content, base, beside)
+            _copy_preprocessor(str(base).partition(",")[0].strip(), beside)
+            return Converted("OpenFlamingo", (str(coverage),))
+        if is_published_insert(content):
+            published_insert(content).save(beside)
+            return Converted("positional insert for an OpenFlamingo", option="--peer")
         return _convert_alpha_clip(content, base, beside, allow_pickle)
 
 

@@ -349,7 +349,7 @@ def read_asking(data: Mapping[str, Any], usual: Asking, source: str) -> Asking:
     before, end = data.get("before", usual.prompting.before), data.get("end", usual.prompting.end)
     if not (isinstance(codec, dict) and isinstance(before, str) and isinstance(end, str) and end):
         raise CheckpointError(f"the settings of {source} do not say how it is asked", "codec, before and end do")
-    cells, frame = codec.get("cells"), codec.get("frame")
+    cells, frame = codec.get("cells", 0), codec.get("frame", 0)
     if type(cells) is not int or cells < 1 or type(frame) not in (int, float) or not 0 < frame < float("inf"):
         raise CheckpointError(f"the codec of {source} has no cells or no frame", "give both as positive numbers")
     return Asking(Prompting(before, end), GridCodec(cells, frame))

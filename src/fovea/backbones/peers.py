@@ -188,7 +188,7 @@ def load_peer(source: str, host: Host) -> Peer:
 def _described(data: Mapping[str, Any], source: str, usual: Asking) -> Peer:
     if not isinstance(data, dict) or data.get("model_type") != MODEL_TYPE:
         raise CheckpointError(f"{source} is nothing that was trained beside a captioner", "name the folder of a peer")
-    kind, settings, minutes = data.get("kind"), data.get("settings"), data.get("minutes")
+    kind, settings, minutes = data.get("kind"), data.get("settings", {}), data.get("minutes")
     prompting = data.get("prompting")
     asking = read_asking({**(prompting if isinstance(prompting, dict) else {}), **data}, usual, source)
     try:
@@ -198,6 +198,11 @@ def _described(data: Mapping[str, Any], source: str, usual: Asking) -> Peer:
         raise CheckpointError(f"{source} describes no peer ({error})", "was it written by fovea?") from error
     minutes = float(minutes) if isinstance(minutes, int | float) else None
     return Peer(kind, built, asking, str(data.get("host") or ""), minutes)  # type: ignore[arg-type]
+
+
+def is_published_insert(content: Mapping[str, Any]) -> bool:
+    """Whether a file of weights holds a positional insert as it was released."""
+    return {"mlp", "pos_enc"} <= content.keys()
 
 
 def published_insert(state: Mapping[str, Any]) -> Peer:

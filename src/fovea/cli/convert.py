@@ -14,7 +14,9 @@ def run(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            metavar="CHECKPOINT", help="A file of an Alpha-CLIP, an ALBEF or a RegionSpot.", show_default=False
+            metavar="CHECKPOINT",
+            help="A file of an Alpha-CLIP, an ALBEF, a RegionSpot, an OpenFlamingo or a PIN.",
+            show_default=False,
         ),
     ],
     directory: Annotated[
@@ -26,7 +28,8 @@ def run(
             "--base",
             metavar="HUB_OR_DIR",
             help="The CLIP that an Alpha-CLIP was trained from, whose text tower and tokenizer join it (default: the "
-            "released one of its sizes), or that a RegionSpot was trained with.",
+            "released one of its sizes), or that a RegionSpot was trained with; for an OpenFlamingo its CLIP and its "
+            "language model, with a comma between.",
             show_default=False,
         ),
     ] = None,
@@ -44,4 +47,4 @@ def run(
     made = convert_checkpoint(checkpoint, directory, base, size=size, allow_pickle=pickle)
     for note in made.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"wrote {directory}: {made.kind}; use it with --models {','.join([str(directory), *made.beside])}")
+    typer.echo(f"wrote {directory}: {made.kind}; use it with {made.option} {','.join([str(directory), *made.beside])}")

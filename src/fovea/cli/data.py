@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fovea.cli import data_tokens
+from fovea.cli import data_cutouts, data_paste, data_tokens
 from fovea.cli.options import DeviceOption, DtypeOption, JsonOption, ModelsOption, PointsPerSideOption
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ _PARTLY = 3
 
 app = typer.Typer(no_args_is_help=True, help="Make training data from data.")
 
-app.command(data_tokens.NAME)(data_tokens.run)
+for command in (data_tokens, data_cutouts, data_paste):
+    app.command(command.NAME)(command.run)
 
 
 @app.command("rgba")

@@ -33,7 +33,9 @@ def run(
     ] = None,
     start: Annotated[
         Path | None,
-        typer.Option("--from", metavar="DIR", help="Start a new run from this model; for pin the captioner.", show_default=False),
+        typer.Option(
+            "--from", metavar="DIR", help="Start a new run from this model; for pin the captioner.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         Path | None,

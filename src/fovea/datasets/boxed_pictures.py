@@ -111,8 +111,7 @@ class AnnotatedBoxes:
         """
         file = read_annotations(path)
         vocabulary, numbers = merge_names((number, one.name) for number, one in file.categories.items())
-        usual = path.parent.parent if path.parent.name == "annotations" else path.parent
-        return cls(f"{path.name} {file.fingerprint}", vocabulary, numbers, folder or usual, file.pictures)
+        return cls(f"{path.name} {file.fingerprint}", vocabulary, numbers, folder or usual_folder(path), file.pictures)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -132,7 +131,7 @@ class AnnotatedBoxes:
     def load(self, index: int) -> BoxedPicture:
         """See :class:`BoxedPictures`."""
         row = self.pictures[index]
-        picture = open_picture(find_picture(self.folder, row.file_name, _folders(row)))
+        picture = open_picture(find_picture(self.folder, row.file_name, folders_of(row)))
         if picture.size != row.size:
             raise DataError("the picture is of another size than its annotations say", "get it again")
         corners = np.array([one.box for one in row.annotations], np.float64).reshape(-1, 4)
@@ -151,7 +150,12 @@ def merge_names(categories: Iterable[tuple[int, str]]) -> tuple[tuple[str, ...],
     return tuple(numbers), tuple(map(tuple, numbers.values()))
 
 
-def _folders(row: AnnotatedPicture) -> tuple[str, ...]:
+def usual_folder(path: Path) -> Path:
+    """Where the pictures of an annotation file are, if nobody says so: beside it, or beside its ``annotations``."""
+    return path.parent.parent if path.parent.name == "annotations" else path.parent
+
+
+def folders_of(row: AnnotatedPicture) -> tuple[str, ...]:
     """Where to look for a picture. Names come from a file: of their folders only the last is used."""
     named = PurePosixPath(row.file_name.replace("\\", "/").replace("\0", "")).parent.name
     return (*((named,) if named not in ("", "..") else ()), *_IMAGE_FOLDERS)

@@ -68,7 +68,7 @@ def _build(sizes: dict[str, Any]) -> Flamingo:
     from transformers import AutoConfig, AutoModelForCausalLM, CLIPVisionConfig, CLIPVisionModel
 
     stated = dict(sizes["flamingo"])
-    parts = {name: AttentionSizes(**stated.pop(name)) for name in ("resampler", "gated")}
+    parts: dict[str, Any] = {name: AttentionSizes(**stated.pop(name)) for name in ("resampler", "gated")}
     text = dict(sizes["text_config"])
     lm = AutoModelForCausalLM.from_config(AutoConfig.for_model(text.pop("model_type"), **text))
     tower = CLIPVisionModel(CLIPVisionConfig(**sizes["vision_config"]))

@@ -1,21 +1,21 @@
-"""Pasted pictures without any data: the glyphs of scenes on the backgrounds of scenes."""
+"""Pasted pictures without any data: the glyphs of scenes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from fovea.pasting.backgrounds import backgrounds_of
 from fovea.pasting.grid import PasteSettings
 from fovea.pasting.pictures import Pasting
 from fovea.pasting.referral import Referral
-from fovea.scenes.backgrounds import background
 from fovea.scenes.colours import PAINTS
 from fovea.scenes.glyphs import Glyph, pasted_glyphs, sprite
-from fovea.scenes.render import WHOLE
 
 # As often as scenes paint their things: categories need more than one look.
 _PAINTED = 0.4
@@ -57,22 +57,13 @@ class GlyphCutOuts:
         return _cropped(glyph, paint)
 
 
-@dataclass(frozen=True)
-class DrawnBackgrounds:
-    """The backgrounds of scenes."""
-
-    key = "scenes"
-
-    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """See :class:`fovea.pasting.pictures.Backgrounds`."""
-        return background(int(rng.integers(2**31)), size, WHOLE)
-
-
 def glyph_pasting(
     size: int,
     settings: PasteSettings | None = None,
     seed: int = 0,
     held_out: bool = False,
+    *,
+    backgrounds: Path | None = None,
     referral: Referral | None = None,
 ) -> Pasting:
     """Pictures of glyphs that the minis know.
@@ -82,7 +73,11 @@ def glyph_pasting(
         settings: of the layout; by default the paper's.
         seed: another one makes other pictures.
         held_out: whether those glyphs are pasted that are kept for measuring, instead of the others.
+        backgrounds: folder of photographs; None for the backgrounds of scenes.
         referral: see :class:`fovea.pasting.pictures.Pasting`.
+
+    Raises:
+        DataError: the folder is missing, or holds no pictures.
     """
     cut_outs = GlyphCutOuts(pasted_glyphs(held_out))
-    return Pasting(cut_outs, DrawnBackgrounds(), size, settings or PasteSettings(), seed, referral)
+    return Pasting(cut_outs, backgrounds_of(backgrounds), size, settings or PasteSettings(), seed, referral)

@@ -59,7 +59,12 @@ def overlap(new: Cells, old: Cells, symmetric: bool) -> float:
     width = min(new[2], old[2]) - max(new[0], old[0]) + 1
     height = min(new[3], old[3]) - max(new[1], old[1]) + 1
     shared = max(0, width) * max(0, height)
-    return shared / (min(_area(new), _area(old)) if symmetric else _area(old))
+    return shared / _measure(new, old, symmetric)
+
+
+def _measure(new: Cells, old: Cells, symmetric: bool) -> int:
+    """What an overlap is a share of."""
+    return min(_area(new), _area(old)) if symmetric else _area(old)
 
 
 def _area(cells: Cells) -> int:
@@ -67,7 +72,7 @@ def _area(cells: Cells) -> int:
     return (right - left + 1) * (bottom - top + 1)
 
 
-def free_places(size: tuple[int, int], existing: list[Cells], settings: PasteSettings) -> list[tuple[int, int]]:
+def free_places(size: tuple[int, int], existing: list[Cells], settings: PasteSettings) -> np.ndarray:
     """Where a thing may stand.
 
     Args:
@@ -76,15 +81,16 @@ def free_places(size: tuple[int, int], existing: list[Cells], settings: PasteSet
         settings: of the layout.
 
     Returns:
-        Its first column and row, from left to right and in each column downwards.
+        ``(N, 2)`` int64, its first column and row, from left to right and in each column downwards.
     """
-    columns, rows = (settings.cells - side for side in size)
-    boxes = (((x, y), (x, y, x + size[0], y + size[1])) for x in range(columns) for y in range(rows))
-    return [
-        place
-        for place, box in boxes
-        if sum(overlap(box, old, settings.symmetric) for old in existing) <= settings.most_overlap
-    ]
+    lefts, tops = (np.arange(max(0, settings.cells - side)) for side in size)
+    covered = np.zeros((len(lefts), len(tops)))
+    for old in existing:
+        width = np.minimum(lefts + size[0], old[2]) - np.maximum(lefts, old[0]) + 1
+        height = np.minimum(tops + size[1], old[3]) - np.maximum(tops, old[1]) + 1
+        shared = np.outer(width.clip(0), height.clip(0))
+        covered += shared / _measure((0, 0, *size), old, settings.symmetric)
+    return np.argwhere(covered <= settings.most_overlap)
 
 
 def lay_out(rng: np.random.Generator, aspects: list[float], settings: PasteSettings) -> list[Cells]:
@@ -101,11 +107,11 @@ def lay_out(rng: np.random.Generator, aspects: list[float], settings: PasteSetti
         for longer in (*rng.integers(least, most, _TRIES), least):
             size = fitted(aspect, int(longer))
             places = free_places(size, boxes, settings)
-            if places:
+            if len(places):
                 break
         else:
             # The smallest goes anywhere.
             places = free_places(size, [], settings)
-        left, top = places[rng.integers(len(places))]
+        left, top = map(int, places[rng.integers(len(places))])
         boxes.append((left, top, left + size[0], top + size[1]))
     return boxes

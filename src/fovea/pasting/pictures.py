@@ -15,10 +15,13 @@ from PIL import Image
 
 from fovea.errors import DataError
 from fovea.pasting.grid import Cells, PasteSettings, lay_out
-from fovea.pasting.referral import Referral, phrases
+from fovea.pasting.referral import Referral, ambiguous, phrases
 
 # So that pictures share no random numbers with scenes of the same number.
 _STREAM = 29
+
+# Layouts that are tried until things of one name can be told apart.
+_TRIES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +121,11 @@ class Pasting:
         rng = np.random.default_rng((_STREAM, self.seed, number))
         count = int(rng.integers(counts[0], counts[1] + 1))
         categories, things = self._things(count, rng)
-        cells = tuple(lay_out(rng, [thing.width / thing.height for thing in things], self.settings))
+        names = tuple(self.cut_outs.names[category] for category in categories)
+        cells, asked = self._places(names, [thing.width / thing.height for thing in things], rng)
         canvas = Image.fromarray(self.backgrounds.draw(self.size, rng))
         for thing, box in zip(things, cells, strict=True):
             self._paste(canvas, thing, box)
-        names = tuple(self.cut_outs.names[category] for category in categories)
-        asked = names if self.referral is None else phrases(names, cells, self.settings.cells, self.referral, rng)
         return Pasted(np.asarray(canvas), asked, cells, names)
 
     def _things(self, count: int, rng: np.random.Generator) -> tuple[list[int], list[Image.Image]]:
@@ -145,6 +147,21 @@ class Pasting:
                 categories.append(category)
                 things.append(thing)
         return categories, things
+
+    def _places(
+        self, names: tuple[str, ...], aspects: list[float], rng: np.random.Generator
+    ) -> tuple[tuple[Cells, ...], tuple[str, ...]]:
+        """Where things stand, and what they are asked for by."""
+        cells = tuple(lay_out(rng, aspects, self.settings))
+        if self.referral is None:
+            return cells, names
+        asked = phrases(names, cells, self.settings.cells, self.referral, rng)
+        for _ in range(_TRIES):
+            if not ambiguous(names, asked):
+                break
+            cells = tuple(lay_out(rng, aspects, self.settings))
+            asked = phrases(names, cells, self.settings.cells, self.referral, rng)
+        return cells, asked
 
     def _paste(self, canvas: Image.Image, thing: Image.Image, cells: Cells) -> None:
         left, top, right, bottom = cells

@@ -86,6 +86,11 @@ def phrases(
     return tuple(said)
 
 
+def ambiguous(names: Sequence[str], asked: Sequence[str]) -> bool:
+    """Whether a bare name stands for one of several things of that name."""
+    return any(phrase == name and names.count(name) > 1 for name, phrase in zip(names, asked, strict=True))
+
+
 def _places(index: int, peers: Sequence[int], boxes: Sequence[Cells], cells: int) -> Iterator[str]:
     """Every place that is true for one of the things of its name, and false for the others."""
     centres = {peer: _centre(boxes[peer], cells) for peer in peers}

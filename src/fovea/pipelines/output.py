@@ -105,7 +105,7 @@ class Output:
             return False
         wanted = about()
         if held != wanted:
-            raise DataError(f"{self.directory} was made with {_difference(held, wanted)}", "choose another folder")
+            raise DataError(f"{self.directory} was made with {difference_of(held, wanted)}", "choose another folder")
         return True
 
     def _make_folders(self) -> None:
@@ -154,8 +154,8 @@ class UnitWriter:
             raise unwritable(self._shard, error) from error
 
 
-def _difference(held: Any, wanted: Mapping[str, Any]) -> str:
-    """The first setting that differs, in words."""
+def difference_of(held: Any, wanted: Mapping[str, Any]) -> str:
+    """The first setting in which a folder differs from what a run would write, in words."""
     first, second = _flat(held), _flat(wanted)
     for name in {**second, **first}:
         if first.get(name) != second.get(name):

@@ -32,11 +32,18 @@ def begin_worker() -> None:
     import torch
 
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """A run that was killed must not go on in its workers: the next one may have begun."""
+def end_with_parent() -> None:
+    """End this worker process with the one that began it.
+
+    A run that was killed must not go on in its workers: the next one may have begun.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -27,6 +27,10 @@ class PinSettings(TrainSettings):
         cells: per side of the grid that things are pasted on and boxes are written with; 0 for as the host is asked.
         measured: pictures with names that are learnt, and as many with names that are not, that are asked about in
             every measurement.
+        backgrounds: folder of photographs that cut-outs are pasted on; empty for the backgrounds of scenes.
+        exclude: benchmarks whose categories are not pasted but kept for measuring, where cut-outs are.
+        categories: file of LVIS's categories, by which those of the benchmarks are told; empty to go by names alone.
+        referral: whether things of one name are pasted, and told apart by their places.
         peer: folder of a peer of that kind whose weights training starts from; empty for new ones.
     """
 
@@ -47,10 +51,16 @@ class PinSettings(TrainSettings):
     zero_init: bool = False
     cells: int = 0
     measured: int = 50
+    backgrounds: str = ""
+    exclude: tuple[str, ...] = ("coco", "voc")
+    categories: str = ""
+    referral: bool = False
     peer: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # A file of settings holds a list.
+        object.__setattr__(self, "exclude", tuple(self.exclude))
         if self.kind not in PEER_KINDS:
             raise ValueError(f"kind is none of {', '.join(PEER_KINDS)}")
         if self.table not in ("1d", "2d"):

@@ -1,0 +1,68 @@
+"""``fovea data cutouts``: things cut out of annotated pictures, to be pasted."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fovea.cli.options import JsonOption
+
+NAME = "cutouts"
+
+# Some inputs failed.
+_PARTLY = 3
+
+
+def run(
+    annotations: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Annotations in COCO's form, with masks.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the cut-outs go.", show_default=False)],
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures",
+            metavar="DIR",
+            help="Where the file's pictures are; beside it by default.",
+            show_default=False,
+        ),
+    ] = None,
+    least_share: Annotated[
+        float, typer.Option("--least-share", min=0, max=1, help="Share of its box that a thing fills at least ...")
+    ] = 0.05,
+    most_share: Annotated[float, typer.Option("--most-share", min=0, max=1, help="... and at most.")] = 0.95,
+    least_side: Annotated[int, typer.Option("--least-side", min=1, help="Pixels of its longer side at least ...")] = 32,
+    longest: Annotated[int, typer.Option("--longest", min=1, help="... and at most: larger ones are shrunk.")] = 512,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Pictures at most.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cut the annotated things out, each the largest piece of its mask: DIR/CATEGORY/NUMBER.png.
+
+    A run that was stopped goes on where it stopped.
+    """
+    from fovea.cli.progress import progress
+    from fovea.pasting.cutting import CutLimits
+    from fovea.pipelines.cutting import count_cut_outs, cut_run
+
+    work = cut_run(annotations, pictures, out, CutLimits(least_share, most_share, least_side, longest), limit)
+    work.check()
+    total, done, begun = sum(work.sizes), work.done(), time.monotonic()
+    with progress("pictures", total, done) as advance:
+        work.run(workers, advance)
+    seconds = time.monotonic() - begun
+    counts, reasons = count_cut_outs(work.rows())
+    if as_json:
+        pictures_done = {"ok": counts["ok"], "failed": counts["failed"], "done_now": total - done}
+        document = {"directory": str(out), "pictures": pictures_done, "cut_outs": counts["regions"]}
+        typer.echo(json.dumps({**document, "left_out": dict(reasons), "seconds": round(seconds, 2)}))
+    else:
+        gone = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "none"
+        typer.echo(f"{counts['regions']} cut-outs from {counts['ok']} pictures in {out}; left out: {gone}")
+    if counts["failed"]:
+        typer.echo(f"{counts['failed']} pictures failed: see {out / 'status'}", err=True)
+        raise typer.Exit(_PARTLY)
