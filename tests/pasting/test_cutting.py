@@ -48,3 +48,11 @@ def test_limits_are_the_callers() -> None:
     assert isinstance(image, Image.Image)
     assert image.size == (10, 5)
     assert np.asarray(image)[..., 3].min() == 255
+
+
+def test_soft_edges_stay_soft() -> None:
+    alpha = mask_of((20, 30, 80, 80), (100, 5, 140, 35)).astype(np.uint8) * 200
+    alpha[30:32] //= 4
+    image = cut(PIXELS, alpha, CutLimits(most_share=1))
+    assert isinstance(image, Image.Image)
+    np.testing.assert_array_equal(np.asarray(image)[..., 3], alpha[30:80, 20:80])

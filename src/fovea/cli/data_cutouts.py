@@ -18,8 +18,13 @@ _PARTLY = 3
 
 
 def run(
-    annotations: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Annotations in COCO's form, with masks.", show_default=False)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|DIR",
+            help="Annotations in COCO's form, with masks; or a folder of cut-outs for each category.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the cut-outs go.", show_default=False)],
     pictures: Annotated[
@@ -43,13 +48,21 @@ def run(
 ) -> None:
     """Cut the annotated things out, each the largest piece of its mask: DIR/CATEGORY/NUMBER.png.
 
+    Cut-outs from elsewhere are cropped and shrunk to the same limits, so that they are read more quickly.
+
     A run that was stopped goes on where it stopped.
     """
     from fovea.cli.progress import progress
     from fovea.pasting.cutting import CutLimits
-    from fovea.pipelines.cutting import count_cut_outs, cut_run
+    from fovea.pipelines.cutting import count_cut_outs, cut_run, shrink_run
 
-    work = cut_run(annotations, pictures, out, CutLimits(least_share, most_share, least_side, longest), limit)
+    limits = CutLimits(least_share, most_share, least_side, longest)
+    if source.is_dir():
+        if pictures is not None:
+            raise typer.BadParameter("cut-outs have no other pictures", param_hint="--pictures")
+        work = shrink_run(source, out, limits, limit)
+    else:
+        work = cut_run(source, pictures, out, limits, limit)
     work.check()
     total, done, begun = sum(work.sizes), work.done(), time.monotonic()
     with progress("pictures", total, done) as advance:

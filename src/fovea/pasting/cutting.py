@@ -33,14 +33,14 @@ class CutLimits:
     longest: int = 512
 
 
-def cut(pixels: np.ndarray, mask: np.ndarray, limits: CutLimits) -> Image.Image | Reason:
+def cut(pixels: np.ndarray, alpha: np.ndarray, limits: CutLimits) -> Image.Image | Reason:
     """Cut a thing out.
 
     Holes of the mask stay holes: what shows through them is not the thing.
 
     Args:
         pixels: ``(H, W, 3)`` uint8 RGB.
-        mask: ``(H, W)`` bool; of several components the largest counts.
+        alpha: ``(H, W)`` bool, or uint8 where edges are soft; of several components the largest counts.
         limits: what is cut out at all.
 
     Returns:
@@ -48,11 +48,11 @@ def cut(pixels: np.ndarray, mask: np.ndarray, limits: CutLimits) -> Image.Image 
     """
     from scipy import ndimage
 
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    ys, xs = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
     if not len(ys):
         return "too small"
     around = slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1)
-    labels, _ = ndimage.label(mask[around])
+    labels, _ = ndimage.label(alpha[around])
     largest = int(np.argmax(np.bincount(labels.reshape(-1))[1:])) + 1
     rows, columns = ndimage.find_objects(labels)[largest - 1]
     seen = labels[rows, columns] == largest
@@ -64,7 +64,8 @@ def cut(pixels: np.ndarray, mask: np.ndarray, limits: CutLimits) -> Image.Image 
         return "too little of its box"
     if share > limits.most_share:
         return "too much of its box"
-    image = Image.fromarray(np.dstack([pixels[around][rows, columns], seen.astype(np.uint8) * 255]))
+    opaque = np.full(seen.shape, 255, np.uint8) if alpha.dtype == bool else alpha[around][rows, columns]
+    image = Image.fromarray(np.dstack([pixels[around][rows, columns], opaque * seen]))
     scale = limits.longest / max(height, width)
     if scale >= 1:
         return image

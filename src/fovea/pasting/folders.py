@@ -91,7 +91,12 @@ class FolderCutOuts:
     @property
     def key(self) -> str:
         """See :class:`fovea.pasting.pictures.CutOuts`: the files' names, and not their content."""
-        return listed(chain.from_iterable(self._files))
+        return listed(self.files)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All of them, below the directory, category by category."""
+        return tuple(chain.from_iterable(self._files))
 
     def draw(self, category: int, rng: np.random.Generator) -> Image.Image | None:
         """See :class:`fovea.pasting.pictures.CutOuts`."""

@@ -1,4 +1,4 @@
-"""Annotated pictures in, a folder of cut-outs for each category out."""
+"""Annotated pictures, or cut-outs from elsewhere, in; a folder of cut-outs for each category out."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from fovea.errors import DataError, MissingPictureError, RegionError
 from fovea.files import write_atomically
 from fovea.outlines import mask_from_coco
 from fovea.pasting.cutting import CutLimits, cut
-from fovea.pictures import open_picture
+from fovea.pasting.folders import FolderCutOuts
+from fovea.pictures import open_cut_out, open_picture
 from fovea.pipelines.blocks import BlockRun
 from fovea.pipelines.output import Row
 from fovea.pipelines.workers import reason_of
 from fovea.pipelines.writing import count_pictures
 from fovea.regions import decode_masks
 
-#: Pictures that a stopped run looks at again at most.
+#: Pictures or files that a stopped run looks at again at most.
 PER_BLOCK = 200
 
 # The most that file systems take, in characters of up to four bytes.
@@ -70,10 +71,7 @@ class CutBlock:
                 yield row | {"status": "failed", "reason": reason_of(error)}
                 continue
             for one, thing in things:
-                stream = io.BytesIO()
-                thing.save(stream, "PNG", compress_level=3)
-                folder = folder_name(self.categories[one.category])
-                write_atomically(directory / folder / f"{one.id}.png", stream.getvalue())
+                _write(thing, directory / folder_name(self.categories[one.category]) / f"{one.id}.png")
             yield row | {"status": "ok", "regions": len(things), "left out": dict(counts)}
 
     def _things(self, described: AnnotatedPicture) -> tuple[list[tuple[Annotation, Image.Image]], Counter[str]]:
@@ -92,6 +90,37 @@ class CutBlock:
             else:
                 things.append((one, found))
         return things, counts
+
+
+@dataclass(frozen=True, eq=False)
+class ShrinkBlock:
+    """Some cut-outs from elsewhere; they keep their folders and names."""
+
+    source: Path
+    files: tuple[str, ...]
+    limits: CutLimits
+
+    def make(self, directory: Path) -> Iterator[Row]:
+        """See :class:`fovea.pipelines.blocks.Block`."""
+        for file in self.files:
+            row: Row = {"id": file}
+            try:
+                pixels = np.asarray(open_cut_out(self.source / file))
+                thing = cut(pixels[..., :3], pixels[..., 3], self.limits)
+            except Exception as error:
+                yield row | {"status": "failed", "reason": reason_of(error)}
+                continue
+            if isinstance(thing, str):
+                yield row | {"status": "ok", "left out": {thing: 1}}
+            else:
+                _write(thing, directory / file)
+                yield row | {"status": "ok", "regions": 1}
+
+
+def _write(thing: Image.Image, path: Path) -> None:
+    stream = io.BytesIO()
+    thing.save(stream, "PNG", compress_level=3)
+    write_atomically(path, stream.getvalue())
 
 
 def _mask(one: Annotation, size: tuple[int, int]) -> np.ndarray | str:
@@ -141,6 +170,27 @@ def cut_run(
         about,
         tuple(map(len, blocks)),
         lambda number: CutBlock(blocks[number], categories, folder, limits),
+    )
+
+
+def shrink_run(source: Path, directory: Path, limits: CutLimits, limit: int | None = None) -> BlockRun:
+    """The run that makes cut-outs from elsewhere fit: cropped, of one piece, and so small that they are read quickly.
+
+    Args:
+        source: a folder for each category, with ``.png`` files that are transparent around the thing.
+        directory: receives the same folders and files.
+        limits: what is kept.
+        limit: files at most; None for all.
+
+    Raises:
+        DataError: there is no such folder, or nothing in it.
+    """
+    cut_outs = FolderCutOuts.read(source, limits.longest, lambda folders: ())
+    files = cut_outs.files[:limit]
+    blocks = [files[start : start + PER_BLOCK] for start in range(0, len(files), PER_BLOCK)]
+    about = {"cut-outs": cut_outs.key, "files": len(files), "limits": asdict(limits)}
+    return BlockRun(
+        directory, about, tuple(map(len, blocks)), lambda number: ShrinkBlock(source, blocks[number], limits)
     )
 
 
