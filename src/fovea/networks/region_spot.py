@@ -32,6 +32,7 @@ class RegionSpotConfig:
         heads: of its attention.
         hidden: width inside of its feed-forward parts.
         class_token: whether regions also look at CLIP's class token (table 4 of the paper).
+        places: whether regions look at what CLIP sees at all (likewise); without, all of its tokens are zero.
     """
 
     clip_width: int
@@ -41,6 +42,7 @@ class RegionSpotConfig:
     heads: int = 8
     hidden: int = 2048
     class_token: bool = True
+    places: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -118,7 +120,8 @@ class RegionSpotHead(nn.Module):
         return vectors
 
     def _memory(self, places: Tensor) -> Tensor:
-        return places if self.config.class_token else places[:, 1:]
+        seen = places if self.config.class_token else places[:, 1:]
+        return seen if self.config.places else torch.zeros_like(seen)
 
     @torch.no_grad()
     def looks(self, tokens: Tensor, places: Tensor, context: Context = "set") -> list[Looks]:
