@@ -125,15 +125,17 @@ class RegionSpotHead(nn.Module):
 
     @torch.no_grad()
     def looks(self, tokens: Tensor, places: Tensor, context: Context = "set") -> list[Looks]:
-        """Where regions look, layer by layer; arguments as of :meth:`forward`."""
+        """Where regions look, layer by layer, without dropout; arguments as of :meth:`forward`."""
         states, memory = self.to_clip(tokens), self._memory(places)
         mask = _alone(tokens) if context == "single" else None
         found = []
         for layer in self.decoder.layers:
-            _, regions = layer.self_attn(states, states, states, attn_mask=mask)
-            queries = layer.norm1(states + layer.self_attn(states, states, states, attn_mask=mask)[0])
-            found.append(Looks(regions, layer.multihead_attn(queries, memory, memory)[1]))
-            states = layer(states, memory, tgt_mask=mask)
+            told, regions = layer.self_attn(states, states, states, attn_mask=mask)
+            states = layer.norm1(states + told)
+            seen, shares = layer.multihead_attn(states, memory, memory)
+            states = layer.norm2(states + seen)
+            states = layer.norm3(states + layer.linear2(layer.activation(layer.linear1(states))))
+            found.append(Looks(regions, shares))
         return found
 
 
