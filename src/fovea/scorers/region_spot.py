@@ -46,6 +46,8 @@ class RegionSpot:
 
     # To find is to show: masks come out of the pass of SAM that makes the tokens. Names need none.
     needs_masks = True
+    # Its texts are made from them, as those were that the head was trained with.
+    names_as_written = True
     # Logarithms of shares, in nats.
     temperature = 1.0
 
