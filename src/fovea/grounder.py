@@ -198,6 +198,11 @@ class Grounder:
         """Whether boxes alone do not do for :meth:`label`."""
         return self.scorer.needs_masks and not isinstance(self.scorer, Namer)
 
+    @property
+    def names_as_written(self) -> bool:
+        """Whether names are best given as files write them."""
+        return isinstance(self.scorer, Namer) and self.scorer.names_as_written
+
     def ask(self, picture: Picture, regions: Regions, texts: Sequence[str]) -> ScoreMatrix:
         """How well texts fit regions, as the scorer alone says; no rules are applied."""
         return self.scorer.score(picture, regions, texts, self.cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from fovea.errors import CheckpointError
 from fovea.language.ensembles import imagenet_templates
 from fovea.networks.region_spot import Context, RegionSpotConfig
 from fovea.networks.region_spot_weights import build_region_spot, needed_region_spot_weights
-from fovea.networks.sam import Sam
+from fovea.networks.sam import Sam, TokenKind
 from fovea.networks.sam_config import SamNetworkConfig
 from fovea.pictures import Picture, open_picture
 from fovea.proposers.sam_prompts import add_masks
@@ -346,6 +347,36 @@ def test_a_head_belongs_to_its_models(tmp_path: Path, tiny_sam_directory: Path) 
         load()
 
 
+@pytest.mark.parametrize("kind", ["prompt", "mlp"])
+def test_a_head_reads_the_kind_of_tokens_that_it_was_trained_with(
+    kind: TokenKind, tmp_path: Path, tiny_sam_directory: Path
+) -> None:
+    encoder, sam = load_clip(PRESETS["mini-vit"].clips[0]), load_sam(str(tiny_sam_directory))
+    assert sam.token_width("mlp") != sam.token_width("prompt") == 16
+    head = region_spot_files.RegionSpotHead(RegionSpotConfig(256, 256, sam.token_width(kind), 1, 8, 32)).eval()
+    settings = RegionSpotSettings(head.config, token_kind=kind)
+    region_spot_files.save_region_spot(head, settings, tmp_path)
+    loaded = load_region_spot(str(tmp_path), encoder, sam)
+    picture, cache = picture_of(0), FeatureCache()
+    boxes = np.array([[2, 3, 30, 40], [10, 5, 50, 24]], np.float32)
+    embedding = sam.embed(picture, cache)
+    # Masks bring tokens of the usual kind.
+    add_masks(picture, Regions(boxes, picture.size), sam, cache)
+    tokens = sam.tokens(embedding, picture.size, boxes=boxes, kind=kind)[:, 0]
+    with torch.inference_mode():
+        wanted = head(tokens[None], loaded.places.of(picture, cache))[0]
+    np.testing.assert_allclose(loaded.vectors(picture, boxes, cache), wanted, atol=1e-5)
+    names = ["cat", "dog"]
+    found = loaded.predict(picture, names, cache, boxes=boxes)
+    logits = loaded.logit_scale * wanted.numpy() @ loaded.bank.vectors(names).T
+    np.testing.assert_allclose(found.logits[:, 0], logits, atol=2e-3)
+    # A head of the usual tokens does not take these.
+    other = replace(settings, token_kind="transformer" if kind == "mlp" else "mlp")
+    region_spot_files.save_region_spot(head, other, tmp_path)
+    with pytest.raises(CheckpointError, match="a SAM whose tokens have"):
+        load_region_spot(str(tmp_path), encoder, sam)
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -354,6 +385,8 @@ def test_a_head_belongs_to_its_models(tmp_path: Path, tiny_sam_directory: Path) 
         '{"model_type": "region-spot", "head": {"clip_width": "wide"}}',
         '{"model_type": "region-spot", "head": {"clip_width": 8, "text_width": 8}, "templates": "nonsense"}',
         '{"model_type": "region-spot", "head": {"clip_width": 9, "text_width": 8}}',
+        '{"model_type": "region-spot", "head": {"clip_width": 8, "text_width": 8, "places": 1}}',
+        '{"model_type": "region-spot", "head": {"clip_width": 8, "text_width": 8}, "token_kind": "mask"}',
         "[1]",
     ],
 )

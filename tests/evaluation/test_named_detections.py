@@ -32,6 +32,8 @@ from fovea.pictures import Picture
 from fovea.proposers.finder import RegionFinder
 from fovea.regions import Regions
 from fovea.scenes.scene import compose
+from fovea.scorers.alpha_clip import AlphaClip
+from fovea.scorers.region_spot import RegionSpot
 
 
 class Oracle:
@@ -143,8 +145,11 @@ def test_an_empty_picture_offers_itself_as_a_whole() -> None:
 def test_names_are_read_as_label_reads_them() -> None:
     _, grounder = oracle()
     assert names_as_asked(grounder, ["bat_(animal)", "aerosol_can"]) == ["bat", "aerosol can"]
-    grounder.recipe = "region-spot"
+    nothing: Any = None
+    grounder.scorer = RegionSpot(nothing, (), nothing)
     assert names_as_asked(grounder, ["bat_(animal)"]) == ["bat_(animal)"]
+    grounder.scorer = AlphaClip(())
+    assert names_as_asked(grounder, ["bat_(animal)"]) == ["bat"]
     with pytest.raises(DataError, match="known are paper and single-label"):
         known_protocol("x")
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import load_file
 
-from fovea.evaluation.region_ranking import RANKINGS, Ranking, clipped, rank
+from fovea.evaluation.region_ranking import RANKINGS, Ranking, rank
 
 RECORDED = load_file(Path(__file__).parents[1] / "golden" / "regionspot" / "infer_io.safetensors")
 #: Width and height of the working frame and of the picture, as recorded.
@@ -19,6 +19,13 @@ RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(5, 4)).astype(np.float32)
 BOXES = np.array([[i, i, i + 2, i + 3] for i in range(5)], np.float32)
 SCORES = np.array([0.9, 0.2, 0.6, 0.5, 1.0], np.float32)
+
+
+def clipped(boxes: np.ndarray, found_in: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Boxes in pixels of the working frame as boxes in the picture, cut to it."""
+    frame = np.tile(np.array(size, np.float32), 2)
+    scale = frame / np.tile(np.array(found_in, np.float32), 2)
+    return np.clip(boxes.astype(np.float32) * scale, 0, frame)
 
 
 @pytest.mark.parametrize(("case", "image"), [("small", 0), ("small", 1), ("large", 0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,12 @@ def test_without_the_class_token_it_is_not_looked_at(head: RegionSpotHead, recor
     close(blind(tokens, places), blind(tokens, changed))
     assert blind.looks(tokens, places)[0].places.shape[-1] == places.shape[1] - 1
     assert (head(tokens, places) - head(tokens, changed)).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_without_places_a_region_is_what_its_token_says(head: RegionSpotHead, recorded: dict[str, Tensor]) -> None:
+    blind = RegionSpotHead(replace(head.config, places=False)).eval()
+    blind.load_state_dict(head.state_dict())
+    tokens, places = recorded["in.sam_tokens"], recorded["in.clip_tokens"]
+    close(blind(tokens, places), head(tokens, torch.zeros_like(places[:, :1])))
+    assert blind.looks(tokens, places)[0].places.shape[-1] == places.shape[1]

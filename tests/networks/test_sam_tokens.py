@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fovea.networks.sam import Sam
+from fovea.networks.sam import Sam, TokenKind
 from fovea.networks.sam_config import SamNetworkConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "regionspot"
@@ -58,6 +59,8 @@ def test_tokens_do_not_need_masks(sam: Sam, recorded: dict[str, Tensor], multima
     # What comes behind the hypernetwork makes the mask: its product with the picture's features.
     width = sam.config.output_channels // 8
     assert sam.tokens(embedding, boxes, multimask, "mlp").shape == (*found.quality.shape, width)
+    for kind in get_args(TokenKind):
+        assert sam.tokens(embedding, boxes, multimask, kind).shape[-1] == sam.token_width(kind)
 
 
 @torch.no_grad()

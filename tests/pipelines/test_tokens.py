@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from fovea.cli import data as data_commands
 from fovea.datasets.boxed_pictures import AnnotatedBoxes, BoxedPicture, BoxedPictures, SceneBoxes
 from fovea.datasets.region_tokens import TokenShards, read_rows, shard_path
 from fovea.errors import DataError, PictureError
+from fovea.networks.sam import TokenKind
 from fovea.pipelines import tokens
 from fovea.pipelines.tokens import TokenRun, TokenSettings
 from fovea.scenes.scene import compose
@@ -110,6 +112,7 @@ def test_a_folder_of_other_tokens_is_refused(made: Path) -> None:
         (SceneBoxes(1, 5, 128), SETTINGS, "source"),
         (SOURCE, TokenSettings(clip_size=128, per_shard=2), "clip_size"),
         (SOURCE, TokenSettings(clip_size=64, per_shard=3), "per_shard"),
+        (SOURCE, TokenSettings(clip_size=64, per_shard=2, token_kind="mlp"), "token_kind"),
     ):
         with pytest.raises(DataError, match=f"another {what}"):
             TokenRun(source, settings, made).prepare()
@@ -188,6 +191,23 @@ def test_a_broken_picture_stops_nothing(tmp_path: Path) -> None:
     assert rows[2]["dropped"] == 2
     shards = TokenShards(tmp_path)
     assert [shards[0].id, len(shards)] == [13, 1]
+
+
+@pytest.mark.parametrize("kind", ["prompt", "mlp"])
+def test_tokens_of_another_kind(kind: TokenKind, made: Path, tmp_path: Path) -> None:
+    TokenRun(SOURCE.part(0, 2), replace(SETTINGS, token_kind=kind), tmp_path).run()
+    shards, usual, sam = TokenShards(tmp_path), TokenShards(made), Models("mini-vit").segmenter
+    assert (shards.about["token_kind"], usual.about["token_kind"]) == (kind, "transformer")
+    for index in range(2):
+        boxed, cache = SOURCE.load(index), FeatureCache()
+        wanted = sam.tokens(sam.embed(boxed.picture, cache), boxed.picture.size, boxes=boxed.boxes, kind=kind)
+        np.testing.assert_allclose(shards[index].tokens, wanted[:, 0].numpy(), atol=1e-4)
+        np.testing.assert_array_equal(shards[index].places, usual[index].places)
+    # What does not say it is from before there was a choice.
+    about = json.loads((tmp_path / "about.json").read_text())
+    del about["token_kind"]
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    assert TokenShards(tmp_path).about["token_kind"] == "transformer"
 
 
 def test_a_resnet_with_positions(tmp_path: Path) -> None:

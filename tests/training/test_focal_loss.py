@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from fovea.networks.region_spot import RegionSpotConfig, RegionSpotHead
 from fovea.training.focal_loss import focal_terms, region_loss
-from fovea.training.region_padding import repetition, stack_padded, stack_repeated
+from fovea.training.region_padding import repetition, stack_padded
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "regionspot"
 CASES = {
@@ -82,6 +84,12 @@ def test_the_mean_is_over_true_regions_and_pictures(recorded: dict[str, Tensor])
     padding[1] = True
     torch.testing.assert_close(region_loss(logits, labels, padding), alone[0])
     assert region_loss(logits, labels, torch.ones_like(padding)) == 0
+
+
+def stack_repeated(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of several pictures, filled up by repetition: ``(B, N, ...)``."""
+    longest = max(map(len, parts))
+    return np.stack([part[repetition(len(part), longest)] for part in parts])
 
 
 def test_repetition_is_the_recorded_one(recorded: dict[str, Tensor]) -> None:

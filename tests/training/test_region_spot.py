@@ -20,7 +20,7 @@ pytest.importorskip("accelerate")
 
 from fovea.datasets.region_tokens import PictureTokens, TokenShards, encode_shard, shard_path, write_index
 from fovea.errors import CheckpointError, DataError
-from fovea.networks.region_spot import RegionSpotConfig, RegionSpotHead
+from fovea.networks.region_spot import Context, RegionSpotConfig, RegionSpotHead
 from fovea.training import loop
 from fovea.training.focal_loss import region_loss
 from fovea.training.loop import train
@@ -201,6 +201,35 @@ def test_names_can_share_a_region(sets: list[TokenShards]) -> None:
     torch.testing.assert_close(loss, -torch.stack(shares).mean())
 
 
+@pytest.mark.parametrize("context", ["set", "single"])
+def test_regions_look_at_each_other_as_the_settings_say(sets: list[TokenShards], context: Context) -> None:
+    objective = RegionSpotObjective(replace(SETTINGS, dropout=0.0, context=context), sets[:1], texts, 10.0)
+    picture = max((sets[0][number] for number in range(9)), key=lambda one: len(one.labels))
+    places = torch.tensor(picture.places)[None].float()
+    rows = [objective.module(torch.tensor(token)[None, None], places)[0] for token in picture.tokens]
+    alone = region_loss(10 * torch.cat(rows)[None] @ texts("abcdef").t(), torch.tensor(picture.labels)[None])
+    batch = {key: torch.as_tensor(value) for key, value in collate([picture, sets[0][4]]).items()}
+    batch = {key: value[:1] for key, value in batch.items()} | {"vocabulary": torch.tensor(0)}
+    loss = objective.loss(objective.module, batch)[0]
+    assert torch.isclose(loss, alone, rtol=1e-4) == (context == "single")
+
+
+def test_a_head_can_do_without_parts_of_what_clip_sees(sets: list[TokenShards]) -> None:
+    objective = RegionSpotObjective(replace(SETTINGS, class_token=False, places=False), sets[:1], texts, 10.0)
+    assert (objective.module.config.class_token, objective.module.config.places) == (False, False)
+    assert objective.config == objective.module.config
+
+
+def test_a_head_of_other_tokens_is_no_start(sets: list[TokenShards], tmp_path: Path) -> None:
+    objective = RegionSpotObjective(SETTINGS, sets, texts, 10.0)
+    objective.token_kind = "prompt"
+    objective.export(objective.module.state_dict(), tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["token_kind"] == "prompt"
+    objective.start_from(tmp_path)
+    with pytest.raises(CheckpointError, match="tokens of kind prompt"):
+        RegionSpotObjective(SETTINGS, sets, texts, 10.0).start_from(tmp_path)
+
+
 def test_a_start_from_places_needs_positions(sets: list[TokenShards]) -> None:
     readout = torch.zeros(TEXT, WIDTH), torch.zeros(TEXT)
     with pytest.raises(DataError, match="needs positions"):
@@ -248,6 +277,8 @@ def test_data_of_different_models_do_not_mix(sets: list[TokenShards], tmp_path: 
         {"templates": ["no place"]},
         {"milestones": [2]},
         {"depth": 0},
+        {"context": "pair"},
+        {"places": "yes"},
     ],
 )
 def test_settings_without_sense_are_refused(change: dict[str, object]) -> None:

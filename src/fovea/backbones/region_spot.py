@@ -138,7 +138,7 @@ class RegionSpotModel:
         name: str,
     ) -> None:
         _check_width(name, settings, "CLIP", head.config.clip_width, places.width)
-        _check_width(name, settings, "SAM", head.config.token_width, segmenter.token_width)
+        _check_width(name, settings, "SAM", head.config.token_width, segmenter.token_width(settings.token_kind))
         self.head, self.places, self.segmenter, self.bank = head, places, segmenter, bank
         self.settings, self.name = settings, name
         self._device = next(head.parameters()).device
@@ -176,7 +176,7 @@ class RegionSpotModel:
         return cache.get_or_compute(("region-spot", self.key, picture.key, boxes.tobytes(), context), compute)
 
     def _seen(self, picture: Picture, boxes: np.ndarray, cache: FeatureCache) -> tuple[Tensor, Tensor]:
-        tokens = box_tokens(self.segmenter, picture, boxes, cache)[None]
+        tokens = box_tokens(self.segmenter, picture, boxes, cache, self.settings.token_kind)[None]
         return tokens.to(self._device), self.places.of(picture, cache).to(self._device)
 
     def looks(self, picture: Picture, boxes: np.ndarray, cache: FeatureCache, context: Context = "set") -> np.ndarray:
@@ -214,11 +214,17 @@ class RegionSpotModel:
             points: ``(P, 2)`` float32 xy pixels, each a prompt of its own. The released head was trained on boxes.
             multimask: three hypotheses per prompt instead of one.
         """
-        embedding = self.segmenter.embed(picture, cache)
+        embedding, kind = self.segmenter.embed(picture, cache), self.settings.token_kind
         found = list(self.segmenter.decode(embedding, picture.size, boxes=boxes, points=points, multimask=multimask))
         if not found or not names:
             raise ValueError("a prediction needs a prompt and a name")
-        tokens = torch.cat([part.tokens for part in found]).transpose(0, 1).to(self._device)
+        if kind == "transformer":
+            tokens = torch.cat([part.tokens for part in found])
+        else:
+            tokens = self.segmenter.tokens(
+                embedding, picture.size, boxes=boxes, points=points, multimask=multimask, kind=kind
+            )
+        tokens = tokens.transpose(0, 1).to(self._device)
         seen = self.places.of(picture, cache).to(self._device).expand(len(tokens), -1, -1)
         with torch.inference_mode():
             vectors = self.head(tokens, seen).transpose(0, 1).cpu().numpy()

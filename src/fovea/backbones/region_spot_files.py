@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from fovea.backbones.sam_tokens import known_token_kind
 from fovea.backbones.sources import fingerprint, not_loaded, read_model
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.files import write_atomically
 from fovea.language.ensembles import Reduce, known_reduce, resolve_templates
 from fovea.networks.region_spot import RegionSpotConfig, RegionSpotHead
 from fovea.networks.region_spot_weights import build_region_spot, needed_region_spot_weights
+from fovea.networks.sam import TokenKind
 
 #: What ``config.json`` calls such a head.
 MODEL_TYPE = "region-spot"
@@ -43,6 +45,7 @@ class RegionSpotSettings:
         names: the vocabulary that it was trained on; empty where nobody knows.
         antialias: whether pictures were made smaller without aliasing.
         positions: channels with positions behind CLIP's tokens; 0 for released heads.
+        token_kind: where SAM's tokens are taken.
     """
 
     head: RegionSpotConfig
@@ -54,6 +57,7 @@ class RegionSpotSettings:
     names: tuple[str, ...] = ()
     antialias: bool = True
     positions: int = 0
+    token_kind: TokenKind = "transformer"
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, with the ensemble's name in place of its templates where it has one."""
@@ -71,7 +75,8 @@ class RegionSpotSettings:
             if data["model_type"] != MODEL_TYPE:
                 raise CheckpointError(f"this is a {data['model_type']} model, not a RegionSpot", "name a RegionSpot")
             head = RegionSpotConfig(**data["head"])
-            if not all(type(value) is int for key, value in asdict(head).items() if key != "class_token"):
+            switches = ("class_token", "places")
+            if not all(type(value) is (bool if key in switches else int) for key, value in asdict(head).items()):
                 raise TypeError("sizes are no integers")
             size, names = data.get("clip_size", 0), data.get("names", [])
             if type(size) is not int or size < 0 or not all(isinstance(name, str) for name in names):
@@ -89,6 +94,7 @@ class RegionSpotSettings:
                 tuple(names),
                 bool(data.get("antialias", True)),
                 positions,
+                known_token_kind(data.get("token_kind", "transformer")),
             )
         except (KeyError, TypeError, ExpressionError) as error:
             raise CheckpointError(

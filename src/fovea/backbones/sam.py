@@ -107,12 +107,14 @@ class SamSegmenter:
         self._model = model.eval().requires_grad_(False)
         self.name = name
         self.image_size: int = model.config.image_size
-        #: Numbers in a token of the decoder.
-        self.token_width: int = model.config.output_channels
         first = next(model.vision_encoder.parameters())
         self._device, self._dtype = first.device, first.dtype
         #: Names the segmenter in cache keys; differs between two loads of one name.
         self.key = load_key(name, self._device, self._dtype)
+
+    def token_width(self, kind: TokenKind = "transformer") -> int:
+        """Numbers in a token of a prompt, by where it is taken."""
+        return self._model.token_width(kind)
 
     def embed(self, picture: Picture, cache: FeatureCache) -> Tensor:
         """The picture's embedding ``(1, C, g, g)``: one encoder pass per picture, kept in the cache."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import get_args
 
 import numpy as np
 import torch
@@ -10,14 +11,35 @@ from torch import Tensor
 
 from fovea.backbones.sam import SamSegmenter
 from fovea.cache import FeatureCache
+from fovea.errors import ExpressionError
+from fovea.networks.sam import TokenKind
 from fovea.pictures import Picture
 
 
-def _keys(segmenter: SamSegmenter, picture: Picture, boxes: np.ndarray) -> list[Hashable]:
-    return [("sam-token", segmenter.key, picture.key, box.tobytes()) for box in boxes]
+def known_token_kind(name: str) -> TokenKind:
+    """A place to take tokens by name.
+
+    Raises:
+        ExpressionError: there is no such place.
+    """
+    kinds: tuple[TokenKind, ...] = get_args(TokenKind)
+    for kind in kinds:
+        if name == kind:
+            return kind
+    raise ExpressionError(f"SAM has no tokens called {name!r}", f"known are {', '.join(kinds)}")
 
 
-def box_tokens(segmenter: SamSegmenter, picture: Picture, boxes: np.ndarray, cache: FeatureCache) -> Tensor:
+def _keys(segmenter: SamSegmenter, picture: Picture, boxes: np.ndarray, kind: TokenKind) -> list[Hashable]:
+    return [("sam-token", segmenter.key, picture.key, kind, box.tobytes()) for box in boxes]
+
+
+def box_tokens(
+    segmenter: SamSegmenter,
+    picture: Picture,
+    boxes: np.ndarray,
+    cache: FeatureCache,
+    kind: TokenKind = "transformer",
+) -> Tensor:
     """The token of the one mask that SAM sees in each box. Masks are neither needed nor made.
 
     Args:
@@ -25,6 +47,7 @@ def box_tokens(segmenter: SamSegmenter, picture: Picture, boxes: np.ndarray, cac
         picture: what is looked at.
         boxes: ``(N, 4)`` float32 xyxy pixels, N at least 1.
         cache: keeps the picture's embedding and the tokens.
+        kind: where they are taken.
 
     Returns:
         ``(N, C)`` float32.
@@ -32,11 +55,11 @@ def box_tokens(segmenter: SamSegmenter, picture: Picture, boxes: np.ndarray, cac
 
     def compute(missing: list[int]) -> list[Tensor]:
         embedding = segmenter.embed(picture, cache)
-        found = segmenter.tokens(embedding, picture.size, boxes=boxes[missing])[:, 0]
+        found = segmenter.tokens(embedding, picture.size, boxes=boxes[missing], kind=kind)[:, 0]
         # Rows of their own: a view would keep the whole batch alive.
         return [row.clone() for row in found]
 
-    return torch.stack(cache.get_or_compute_many(_keys(segmenter, picture, boxes), compute))
+    return torch.stack(cache.get_or_compute_many(_keys(segmenter, picture, boxes, kind), compute))
 
 
 def keep_box_tokens(
@@ -44,5 +67,5 @@ def keep_box_tokens(
 ) -> None:
     """Keep the tokens ``(N, C)`` of boxes that were decoded for their masks."""
     cache.get_or_compute_many(
-        _keys(segmenter, picture, boxes), lambda missing: [tokens[row].clone() for row in missing]
+        _keys(segmenter, picture, boxes, "transformer"), lambda missing: [tokens[row].clone() for row in missing]
     )

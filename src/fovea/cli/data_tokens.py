@@ -42,6 +42,12 @@ def run(
         int,
         typer.Option("--positions", min=0, max=256, help="Channels that tell positions, for CLIPs that do not; by 4."),
     ] = 0,
+    token_kind: Annotated[
+        str,
+        typer.Option(
+            "--token-kind", help="Where SAM's tokens are taken: transformer, or for comparison prompt or mlp."
+        ),
+    ] = "transformer",
     per_shard: Annotated[int, typer.Option("--per-shard", min=1, help="Pictures of a shard.")] = 512,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")] = 1,
     share: Annotated[
@@ -57,6 +63,7 @@ def run(
 
     A run that was stopped goes on where it stopped.
     """
+    from fovea.backbones.sam_tokens import known_token_kind
     from fovea.cli.progress import progress
     from fovea.datasets.boxed_pictures import open_source
     from fovea.pipelines.tokens import TokenRun, TokenSettings
@@ -65,7 +72,7 @@ def run(
         raise typer.BadParameter(f"{positions} is no multiple of 4", param_hint="--positions")
     boxed = open_source(source, pictures)
     boxed = boxed if limit is None else boxed.part(0, min(limit, len(boxed)))
-    settings = TokenSettings(models, clip_size, positions, per_shard, device, dtype)
+    settings = TokenSettings(models, clip_size, positions, per_shard, device, dtype, known_token_kind(token_kind))
     work = TokenRun(boxed, settings, out, _share(share))
     total = sum(len(work.pictures(number)) for number in work.units)
     left = sum(len(work.pictures(number)) for number in work.missing())

@@ -201,11 +201,14 @@ class SceneBoxes:
         """See :class:`BoxedPictures`."""
         return self.start + index
 
+    @cached_property
+    def _label(self) -> dict[str, int]:
+        return {name: label for label, name in enumerate(self.vocabulary)}
+
     def load(self, index: int) -> BoxedPicture:
         """See :class:`BoxedPictures`."""
         scene = compose(self.start + index, self.size)
-        label = {name: number for number, name in enumerate(self.vocabulary)}
-        labels = np.array([label[glyph.name] for glyph in scene.glyphs], np.int64)
+        labels = np.array([self._label[glyph.name] for glyph in scene.glyphs], np.int64)
         return BoxedPicture(open_picture(scene.pixels), scene.boxes, labels, 0)
 
 

@@ -113,7 +113,8 @@ class TokenShards:
                 "make it with fovea data tokens; the same command goes on where it stopped",
             )
         try:
-            self.about: dict[str, Any] = read_json(directory / "about.json")
+            # Folders from before there was a choice do not say where SAM's tokens were taken.
+            self.about: dict[str, Any] = {"token_kind": "transformer", **read_json(directory / "about.json")}
             counts = read_json(directory / _INDEX)["pictures"]
             self.vocabulary: tuple[str, ...] = tuple(map(str, self.about["vocabulary"]))
             self._starts: list[int] = [0, *np.cumsum(counts, dtype=int).tolist()]

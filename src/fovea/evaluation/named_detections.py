@@ -80,11 +80,8 @@ def known_protocol(name: str) -> Protocol:
 
 
 def names_as_asked(grounder: Grounder, names: Sequence[str]) -> list[str]:
-    """Names as a recipe is asked for them: without underscores and remarks in parentheses.
-
-    RegionSpot's bank of texts takes names as files write them.
-    """
-    return list(names) if grounder.recipe.startswith("region-spot") else [readable(name) for name in names]
+    """Names as a recipe is asked for them: without underscores and remarks in parentheses, or as files write them."""
+    return list(names) if grounder.names_as_written else [readable(name) for name in names]
 
 
 def evaluate_detections(

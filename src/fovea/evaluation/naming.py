@@ -98,8 +98,8 @@ def measure_names(grounder: Grounder, one: NamedPicture, benchmark: NamingBenchm
         return []
     given = Pointed(regions=given_as(named.regions, form))
     regions = grounder.finder.find(named.picture, given, grounder.scorer.needs_masks, grounder.cache)
-    # RegionSpot names in its own way, from names as they are; all others are asked the benchmark's own texts.
-    ask = grounder.name if grounder.recipe.startswith("region-spot") else grounder.ask
+    # Where names are not taken as they are, a recipe is asked the benchmark's own texts.
+    ask = grounder.name if grounder.names_as_written else grounder.ask
     scores = ask(named.picture, regions, texts).values
     if np.isnan(scores).any():
         raise ExpressionError(f"{grounder.models} gives scores that are not finite", "try --dtype float32")

@@ -60,8 +60,8 @@ def rank(
 
     Args:
         logits: ``(N, C)`` of N regions and C names; a pair whose logit is not finite is none.
-        boxes: ``(N, 4)`` xyxy pixels, already inside of the picture (:func:`clipped`). Pairs of boxes without area take
-            part in the cut, as in the released program, and are dropped behind it.
+        boxes: ``(N, 4)`` xyxy pixels, already inside of the picture. Pairs of boxes without area take part in the
+            cut, as in the released program, and are dropped behind it.
         box_scores: ``(N,)`` of a detector, 0..1; none for annotated boxes.
         ranking: how pairs are scored and which are kept.
 
@@ -83,21 +83,6 @@ def rank(
     regions, labels = np.divmod(kept, max(1, logits.shape[1]))
     solid = has_area(boxes)[regions] & np.isfinite(logits[regions, labels])
     return Ranked(regions[solid], labels[solid], fused.ravel()[kept][solid])
-
-
-def clipped(boxes: np.ndarray, found_in: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """Boxes of one frame in another one, cut to it.
-
-    Args:
-        boxes: ``(N, 4)`` xyxy pixels.
-        found_in: width and height of the frame that they are pixels of.
-        size: width and height of the picture.
-
-    Returns:
-        ``(N, 4)`` float32; some may have no area left.
-    """
-    scale = np.tile(np.array(size, np.float32) / np.array(found_in, np.float32), 2)
-    return np.clip(boxes.astype(np.float32) * scale, 0, np.tile(np.array(size, np.float32), 2))
 
 
 def has_area(boxes: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ class RegionSpotConfig:
         heads: of its attention.
         hidden: width inside of its feed-forward parts.
         class_token: whether regions also look at CLIP's class token (table 4 of the paper).
+        places: whether regions look at what CLIP sees at all (likewise); without, all of its tokens are zero.
     """
 
     clip_width: int
@@ -41,6 +42,7 @@ class RegionSpotConfig:
     heads: int = 8
     hidden: int = 2048
     class_token: bool = True
+    places: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -118,19 +120,22 @@ class RegionSpotHead(nn.Module):
         return vectors
 
     def _memory(self, places: Tensor) -> Tensor:
-        return places if self.config.class_token else places[:, 1:]
+        seen = places if self.config.class_token else places[:, 1:]
+        return seen if self.config.places else torch.zeros_like(seen)
 
     @torch.no_grad()
     def looks(self, tokens: Tensor, places: Tensor, context: Context = "set") -> list[Looks]:
-        """Where regions look, layer by layer; arguments as of :meth:`forward`."""
+        """Where regions look, layer by layer, without dropout; arguments as of :meth:`forward`."""
         states, memory = self.to_clip(tokens), self._memory(places)
         mask = _alone(tokens) if context == "single" else None
         found = []
         for layer in self.decoder.layers:
-            _, regions = layer.self_attn(states, states, states, attn_mask=mask)
-            queries = layer.norm1(states + layer.self_attn(states, states, states, attn_mask=mask)[0])
-            found.append(Looks(regions, layer.multihead_attn(queries, memory, memory)[1]))
-            states = layer(states, memory, tgt_mask=mask)
+            told, regions = layer.self_attn(states, states, states, attn_mask=mask)
+            states = layer.norm1(states + told)
+            seen, shares = layer.multihead_attn(states, memory, memory)
+            states = layer.norm2(states + seen)
+            states = layer.norm3(states + layer.linear2(layer.activation(layer.linear1(states))))
+            found.append(Looks(regions, shares))
         return found
 
 

@@ -209,6 +209,11 @@ class Sam(nn.Module):
             found = self.mask_decoder.filters(tokens) if kind == "mlp" else tokens[:, 1 : 1 + self.mask_decoder.count]
         return found.unflatten(0, shape)[:, :, kept]
 
+    def token_width(self, kind: TokenKind) -> int:
+        """Numbers in a token of :meth:`tokens`."""
+        width = self.config.output_channels
+        return width // 8 if kind == "mlp" else width
+
     def _prompts(self, prompts: Tensor) -> Tensor:
         """``(B * P, 2, C)``."""
         return (self._boxes(prompts) if prompts.shape[-1] == 4 else self._points(prompts)).flatten(0, 1)

@@ -27,6 +27,7 @@ from fovea.datasets.boxed_pictures import BoxedPicture, BoxedPictures
 from fovea.datasets.region_tokens import PictureTokens, Row, encode_shard, read_rows, shard_path, write_index
 from fovea.errors import DataError, MissingPictureError
 from fovea.files import write_atomically
+from fovea.networks.sam import TokenKind
 from fovea.pipelines.workers import begin_worker, ended_from_outside, one_thread, reason_of
 from fovea.pipelines.writing import count_pictures, write_whole
 from fovea.proposers.given import read_json
@@ -43,6 +44,7 @@ class TokenSettings:
         per_shard: pictures of a shard.
         device: a torch device; ``auto`` takes a GPU where there is one.
         dtype: of the models.
+        token_kind: where SAM's tokens are taken.
     """
 
     models: str = "mini-vit"
@@ -51,6 +53,7 @@ class TokenSettings:
     per_shard: int = 512
     device: str = "auto"
     dtype: str = "float32"
+    token_kind: TokenKind = "transformer"
 
 
 class Extractor:
@@ -58,7 +61,7 @@ class Extractor:
 
     def __init__(self, settings: TokenSettings) -> None:
         models = Models(settings.models, device=settings.device, dtype=settings.dtype)
-        self.segmenter = models.segmenter
+        self.segmenter, self.kind = models.segmenter, settings.token_kind
         encoder = models.clips[0]
         self.clip = ClipPlaces(encoder, settings.clip_size or encoder.image_size, positions=settings.positions)
 
@@ -72,7 +75,7 @@ class Extractor:
         # Nothing is asked twice: nothing needs to be kept.
         cache = FeatureCache(max_bytes=0)
         embedding = self.segmenter.embed(boxed.picture, cache)
-        tokens = self.segmenter.tokens(embedding, boxed.picture.size, boxes=boxed.boxes)[:, 0]
+        tokens = self.segmenter.tokens(embedding, boxed.picture.size, boxes=boxed.boxes, kind=self.kind)[:, 0]
         places = self.clip.of(boxed.picture, cache)[0]
         return PictureTokens(
             id_,
@@ -118,6 +121,7 @@ class TokenRun:
             "clip_size": settings.clip_size,
             "positions": settings.positions,
             "dtype": settings.dtype,
+            "token_kind": settings.token_kind,
             "vocabulary": list(self.source.vocabulary),
             "category_ids": [list(numbers) for numbers in self.source.category_ids],
         }

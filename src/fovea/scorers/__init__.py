@@ -77,6 +77,11 @@ class Scorer(Protocol):
 class Namer(Scorer, Protocol):
     """A scorer that names regions in its own way, and where they have no masks from their boxes alone."""
 
+    @property
+    def names_as_written(self) -> bool:
+        """Whether names are best given as files write them, with underscores and remarks and no sentence around."""
+        ...
+
     def name(self, picture: Picture, regions: Regions, names: Sequence[str], cache: FeatureCache) -> ScoreMatrix:
         """Logits of every region and name."""
         ...

@@ -51,6 +51,7 @@ class AlphaClip:
     """
 
     needs_masks = True
+    names_as_written = False
 
     def __init__(
         self,

@@ -46,6 +46,8 @@ class RegionSpot:
 
     # To find is to show: masks come out of the pass of SAM that makes the tokens. Names need none.
     needs_masks = True
+    # Its texts are made from them, as those were that the head was trained with.
+    names_as_written = True
     # Logarithms of shares, in nats.
     temperature = 1.0
 
@@ -92,11 +94,11 @@ class RegionSpot:
         own, others = self._own_and_others(picture, regions, texts, cache)
         values, notes = np.empty_like(own), []
         for column, text in enumerate(texts):
-            rivals = others[:, self._rivals(text)]
-            values[:, column] = (
-                _log_sigmoid(own[:, column]) if self.shares == "sigmoid" else _log_share(own[:, column], rivals)
-            )
-            notes.append(self._doubt(text, own[:, column], others, int(values[:, column].argmax())))
+            rivals, logits = self._rivals(text), own[:, column]
+            sigmoid = self.shares == "sigmoid"
+            values[:, column] = _log_sigmoid(logits) if sigmoid else _log_share(logits, others[:, rivals])
+            best = int(values[:, column].argmax())
+            notes.append(self._doubt(text, float(logits[best]), others[best], rivals))
         return ScoreMatrix(values, regions, tuple(texts), tuple(notes))
 
     def _own_and_others(
@@ -129,13 +131,12 @@ class RegionSpot:
             if not (head and clean(name).split()[-1] == head and f" {clean(name)} " in about)
         ]
 
-    def _doubt(self, text: str, own: np.ndarray, others: np.ndarray, best: int) -> tuple[str, ...]:
-        """What to tell of a region that was found although another name fits it better."""
-        rivals = self._rivals(text)
+    def _doubt(self, text: str, own: float, others: np.ndarray, rivals: list[int]) -> tuple[str, ...]:
+        """What to tell of a region that was found although a rival among the names ``(D,)`` fits it better."""
         if not rivals:
             return ()
-        rival = max(rivals, key=lambda place: float(others[best, place]))
-        if others[best, rival] <= own[best]:
+        rival = max(rivals, key=lambda place: float(others[place]))
+        if others[rival] <= own:
             return ()
         return (f"what was found for {text!r} would rather be called {self.distractors[rival]!r}",)
 

@@ -40,9 +40,3 @@ def stack_padded(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         stacked[index, : len(part)] = part
         padding[index, : len(part)] = False
     return stacked, padding
-
-
-def stack_repeated(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Stack rows of several pictures, filled up by :func:`repetition`; ``(B, N, ...)``."""
-    longest = max(map(len, parts))
-    return np.stack([part[repetition(len(part), longest)] for part in parts])

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from fovea.backbones.clip import load_clip
 from fovea.backbones.region_spot import ClipPlaces
 from fovea.backbones.region_spot_files import RegionSpotSettings, open_region_spot, save_region_spot
+from fovea.backbones.sam_tokens import known_token_kind
 from fovea.backbones.sources import fingerprint, resolve_models
 from fovea.backbones.text_bank import TextBank
 from fovea.datasets.region_tokens import PictureTokens, TokenShards
@@ -34,7 +35,7 @@ from fovea.training.region_token_batches import RegionTokenBatches, collate, spl
 from fovea.training.settings import TrainSettings
 
 # What has to agree between data sets that train one head, as about.json has it.
-_SHARED = ("models", "sam weights", "clip weights", "clip_size", "positions")
+_SHARED = ("models", "sam weights", "clip weights", "clip_size", "positions", "token_kind")
 
 # Pictures measured in one pass.
 _AT_ONCE = 32
@@ -70,6 +71,7 @@ class RegionSpotObjective:
     ) -> None:
         self.settings, self.sets, self.scale = settings, sets, scale
         self.about = _shared(sets)
+        self.token_kind = known_token_kind(self.about["token_kind"])
         torch.manual_seed(settings.seed)
         splits = [split_pictures(len(one), settings.held_out) for one in sets]
         self.learnt, self.held = [learnt for learnt, _ in splits], [held for _, held in splits]
@@ -84,6 +86,8 @@ class RegionSpotObjective:
             depth=settings.depth,
             heads=settings.heads,
             hidden=settings.hidden,
+            class_token=settings.class_token,
+            places=settings.places,
         )
         self.module = RegionSpotHead(self.config, settings.dropout)
         self.positions = int(self.about["positions"] or 0)
@@ -129,7 +133,8 @@ class RegionSpotObjective:
         return loss, {"top1": float(right)}
 
     def _logits(self, module: nn.Module, batch: Batch, texts: Tensor) -> Tensor:
-        vectors: Tensor = module(batch["tokens"], batch["places"].float(), batch["padding"])
+        places, context = batch["places"].float(), self.settings.context
+        vectors: Tensor = module(batch["tokens"], places, batch["padding"], context)
         # They reach a hundred, of which half precision knows only every eighth part.
         return self.scale * vectors.float() @ texts.to(vectors.device).t()
 
@@ -167,9 +172,11 @@ class RegionSpotObjective:
         clip = "" if settings.clip == self.about["clip weights"] else sources.clips[0]
         sam = "" if settings.sam == self.about["sam weights"] else sources.sam
         settings.check_models(name, clip, sam)
-        if (settings.clip_size, settings.positions) != (self.about["clip_size"], self.positions):
+        trained = settings.clip_size, settings.positions, settings.token_kind
+        if trained != (self.about["clip_size"], self.positions, self.token_kind):
             raise CheckpointError(
-                f"{name} sees pictures of {settings.clip_size} px with {settings.positions} channels of position",
+                f"{name} sees pictures of {settings.clip_size} px with {settings.positions} channels of position, "
+                f"and SAM's tokens of kind {settings.token_kind}",
                 "make tokens of these, or leave --from out",
             )
         self.module.load_state_dict(head.state_dict())
@@ -186,6 +193,7 @@ class RegionSpotObjective:
             templates=self.settings.templates,
             names=tuple(dict.fromkeys(name for one in self.sets for name in one.vocabulary)),
             positions=self.positions,
+            token_kind=self.token_kind,
         )
         save_region_spot(head, settings, directory)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from fovea.networks.region_spot import Context
 from fovea.training.focal_loss import Reduction
 from fovea.training.settings import TrainSettings
 
@@ -25,6 +26,10 @@ class HeadSettings(TrainSettings):
         heads: of its attention.
         hidden: width inside of its feed-forward parts.
         dropout: while it is trained.
+        class_token: whether regions also look at CLIP's class token.
+        places: whether regions look at what CLIP sees at all.
+        context: whether the regions of a picture look at each other. A head that was trained on ``single`` ones is to
+            be asked so too.
         start: where the weights begin.
         loss: what is minimised.
         reduction: how the losses of regions become one. ``upstream`` also fills pictures up by repeating regions, as
@@ -44,6 +49,9 @@ class HeadSettings(TrainSettings):
     heads: int = 8
     hidden: int = 2048
     dropout: float = 0.1
+    class_token: bool = True
+    places: bool = True
+    context: Context = "set"
     start: Start = "random"
     loss: HeadLoss = "focal"
     reduction: Reduction = "mean"
@@ -59,6 +67,10 @@ class HeadSettings(TrainSettings):
             raise ValueError('reduction is neither "mean" nor "upstream"')
         if self.start not in ("random", "places") or self.loss not in ("focal", "softmax"):
             raise ValueError('start is neither "random" nor "places", or loss neither "focal" nor "softmax"')
+        if self.context not in ("set", "single"):
+            raise ValueError('context is neither "set" nor "single"')
+        if type(self.class_token) is not bool or type(self.places) is not bool:
+            raise ValueError("class_token or places is neither true nor false")
         if min(self.depth, self.heads, self.hidden, self.held_out) < 1 or not 0 <= self.dropout < 1:
             raise ValueError("depth, heads, hidden or held_out is below 1, or dropout outside of 0..1")
         if not self.templates or any(template.count("{}") != 1 for template in self.templates):
