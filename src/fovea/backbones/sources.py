@@ -91,8 +91,6 @@ PRESETS: dict[str, ModelSources] = {
     "mini": replace(
         _minis("mini", "mini-clip-resnet"),
         region_spot=_mini("mini-region-spot"),
-        vlm=_mini("mini-vlm"),
-        peer=_mini("mini-pin"),
     ),
     "mini-vit": _minis("mini-vit", "mini-clip"),
     "mini-ensemble": _minis("mini-ensemble", "mini-clip-resnet", "mini-clip"),
