@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from host_kinds import KINDS, coloured_pictures, host_of
+from host_kinds import KINDS, coloured_pictures, host_of, spelling_tokenizer
 
 from fovea.backbones.host import load_host
+from fovea.backbones.host_text import HostText, PictureMarks
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.box_text import GridCodec, Prompting
 
@@ -57,9 +58,29 @@ def test_what_cannot_be_asked_says_so(tiny_sam_directory: Path, tmp_path: Path) 
         load_host(str(tiny_sam_directory))
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load_host(str(tmp_path))
-    host = host_of("llava")
-    with pytest.raises(ExpressionError, match="asked of one picture and finds 2"):
-        host.answer(PICTURES[:1], [host.prompting.question("<image>")])
+    for kind in ("llava", "blip-2"):
+        host = host_of(kind)
+        with pytest.raises(ExpressionError, match="asked of one picture and finds 2"):
+            host.answer(PICTURES[:1], [host.prompting.question("<image>")])
+
+
+def test_an_end_that_closes_the_box_belongs_to_the_answer() -> None:
+    tokenizer, codec = spelling_tokenizer(), GridCodec()
+    tokenizer.add_tokens(["]."])
+    text, prompting = HostText(tokenizer, PictureMarks(3, "", 1)), Prompting("", ".")
+    question, end = prompting.question("cat"), text.end_token(prompting, codec)
+    whole = text.ids(prompting.answered("cat", codec.encode((0, 0, 1, 1))))
+    answer = text.answer(question, [*whole[len(text.ids(question)) :], text.pad], end)
+    assert answer == "[0,0,28,28]."
+
+
+def test_what_is_learnt_is_not_read_by_the_fusing_network() -> None:
+    host = host_of("instructblip")
+    asked = [host.prompting.question(name) for name in ("cat", "old dog")]
+    solved = [f"{question} [0,0,14,14]</s>" for question in asked]
+    batch = host.text.batch([[text] for text in solved], learnt_from=list(map(len, asked)))
+    for ids, mask, question in zip(batch["read_ids"], batch["read_mask"], asked, strict=True):
+        assert ids[mask > 0].tolist() == host.tokenizer(question)["input_ids"]
 
 
 def test_solved_examples_are_read() -> None:

@@ -146,6 +146,14 @@ def test_tokens_of_the_tower_stand_where_released_ones_do(kind: str, place: int)
     assert seen[1].shape[1] == 16
 
 
+def test_beside_a_host_that_nobody_knows_it_belongs_to_any(tmp_path: Path) -> None:
+    host = host_of("llava")
+    new_peer("coop", host, OPTIONS).save(tmp_path)
+    host.fingerprint = "1" * 32
+    with load_peer(str(tmp_path), host).joined(host):
+        assert host.room.words == 3
+
+
 def test_another_grid_is_asked_for_as_trained() -> None:
     host = shared_host("llava")
     peer = new_peer("insert", host, cells=8)

@@ -40,8 +40,8 @@ def test_things_are_read_as_written(tmp_path: Path) -> None:
     split = read_voc(tmp_path)
     assert [(picture.key, picture.size) for picture in split.pictures] == [("b", (500, 375)), ("a", (500, 375))]
     dog, monitor = split.pictures[0].objects
-    assert (dog.name, dog.box, dog.difficult) == ("dog", (48, 240, 195.5, 371), False)
-    assert (monitor.name, monitor.difficult) == ("tvmonitor", True)
+    assert (dog.name, dog.box) == ("dog", (48, 240, 195.5, 371))
+    assert monitor.name == "tvmonitor"
     assert not split.pictures[1].objects
     assert read_voc(tmp_path / "VOC2007").fingerprint == split.fingerprint
     with pytest.raises(DataError, match=r"no picture 'b\.jpg'"):

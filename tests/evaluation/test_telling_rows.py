@@ -24,9 +24,17 @@ def test_rows_stand_in_the_papers_order(tmp_path: Path) -> None:
     assert [row.name for row in table_rows(peers)] == [
         "raw", "random", "2-shot", "5-shot", "10-shot", "coop", "vpt-f", "vpt-v", "lora", "pin", "else",
     ]  # fmt: skip
-    files = [row.file for row in table_rows([*peers, stated(tmp_path / "again", kind="insert")])]
-    assert len(set(files)) == 12
-    assert {"raw.jsonl", "pin.insert.jsonl", "pin.again.jsonl"} <= {*files}
+
+
+def test_trainings_have_files_of_their_own(tmp_path: Path) -> None:
+    # All of them call what they write "model".
+    for run, minutes in (("a", 1), ("b", 2)):
+        (tmp_path / run).mkdir()
+        stated(tmp_path / run / "model", kind="insert", minutes=minutes)
+    first, second = (peer_row(str(tmp_path / run / "model")).file for run in "ab")
+    assert first != second
+    assert first == peer_row(f"{tmp_path}/a/../a/model").file
+    assert untrained_row("raw").file == "raw.jsonl"
 
 
 def test_what_a_directory_says_of_its_training(tmp_path: Path) -> None:

@@ -47,13 +47,8 @@ def test_answers_are_read_as_recorded(case: dict[str, Any]) -> None:
         assert list(strict or GridCodec().first_cell(size)) == case["upstream_box"]
 
 
-def test_the_nearest_cells_of_a_box() -> None:
+def test_a_box_of_cells_in_another_picture() -> None:
     codec = GridCodec(4, 100)
-    assert codec.cells_of((0, 0, 40, 40), (40, 40)) == (0, 0, 3, 3)
-    assert codec.cells_of((11, 9, 19, 31), (40, 40)) == (1, 1, 1, 2)
-    # Nothing is smaller than a cell, nor outside of the picture.
-    assert codec.cells_of((39.9, 39.9, 40, 40), (40, 40)) == (3, 3, 3, 3)
-    assert codec.cells_of((-5, 3, -4, 60), (40, 40)) == (0, 0, 0, 3)
     assert codec.decode(" " + codec.encode((1, 1, 1, 2)), (80, 40)) == (20, 10, 40, 30)
     with pytest.raises(ValueError, match="no box of a grid"):
         codec.encode((2, 0, 1, 0))

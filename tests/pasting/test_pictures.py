@@ -115,6 +115,11 @@ def test_more_cells_than_pixels_are_refused() -> None:
         glyph_pasting(15)
 
 
+def test_a_grid_of_one_cell_is_refused() -> None:
+    with pytest.raises(DataError, match="one cell"):
+        PasteSettings(1)
+
+
 def test_held_out_glyphs_are_never_pasted() -> None:
     shown, kept = (glyph_pasting(32, held_out=held_out).cut_outs.names for held_out in (False, True))
     assert not {*shown} & {*kept}

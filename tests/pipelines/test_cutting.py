@@ -164,6 +164,17 @@ def test_a_folder_without_the_pictures_is_refused(scenes: Path, tmp_path: Path) 
     assert pictures(tmp_path / "things")
 
 
+def test_pictures_without_annotations_hide_no_wrong_folder(scenes: Path, tmp_path: Path) -> None:
+    data = document(scenes)
+    empty = data["images"][0]["id"]
+    data["annotations"] = [row for row in data["annotations"] if row["image_id"] != empty]
+    (tmp_path / "none").mkdir()
+    run = cut_run(changed(scenes, tmp_path / "data", data), tmp_path / "none", tmp_path / "things", LIMITS)
+    with pytest.raises(DataError, match="none of 2 pictures is there"):
+        run.run()
+    assert run.done() == 0
+
+
 def test_other_limits_are_another_run(scenes: Path, tmp_path: Path) -> None:
     cut(scenes / "instances.json", tmp_path, limit=1)
     with pytest.raises(DataError, match="least_side"):

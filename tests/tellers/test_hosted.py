@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fovea.language.box_text import GridCodec, Prompting
-from fovea.tellers.hosted import ExampleTeller, HostTeller, pasted_examples
+from fovea.tellers.hosted import HostTeller, pasted_examples
 
 
 class WritingHost:
@@ -77,7 +77,7 @@ def test_a_host_is_asked_by_name_with_its_peer_joined() -> None:
 def test_examples_are_solved_questions() -> None:
     host: Any = WritingHost()
     examples = pasted_examples(host, Squares(), 3)  # type: ignore[arg-type]
-    teller = ExampleTeller(host, examples)
+    teller = HostTeller(host, examples=examples)
     assert teller.tell(PICTURES[:1], ["cat"]) == [" nothing"]
     ((_, _, solved),) = host.asked
     assert solved == [f"<image>In the image is a square {n} located at [{n},0,{n + 1},2]." for n in range(3)]

@@ -24,7 +24,7 @@ from fovea.pasting.glyphs import glyph_pasting
 from fovea.scenes.glyphs import pasted_glyphs
 from fovea.training.loop import train
 from fovea.training.pin_data import pastings
-from fovea.training.pin_objective import PinObjective
+from fovea.training.pin_objective import FIRST_MEASURED, PinObjective
 from fovea.training.pin_questions import PastedQuestions
 from fovea.training.pin_settings import PinSettings
 from fovea.training.recipes import TRAININGS, resolve_training
@@ -152,13 +152,22 @@ def test_an_insert_learns_a_box() -> None:
     batch = tensors(made.batches(SETTINGS)[3])
     (optimizer,) = made.optimizers(replace(SETTINGS, lr=3e-3))
     losses = []
-    for _ in range(30):
+    for _ in range(60):
         loss, _ = made.loss(made.module, batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.75 * losses[0]
+
+
+def test_no_training_reaches_the_pictures_for_measuring() -> None:
+    settings, processes = TRAININGS["pin"].settings, 1000
+    assert processes * settings.steps * settings.batch_size < FIRST_MEASURED
+
+
+def test_runs_of_another_grid_are_other_runs() -> None:
+    assert objective().models != objective(cells=8).models
 
 
 def test_names_for_measuring_are_not_learnt() -> None:
@@ -179,6 +188,11 @@ def test_cut_outs_of_benchmarks_are_kept_for_measuring(tmp_path: Path) -> None:
     assert {name for number in range(9) for name in learnt.picture(number, (2, 2)).names} == {"gargoyle", "tuba"}
     assert set(held.picture(0, (1, 1)).names) == {"dog"}
     assert pastings(replace(SETTINGS, exclude=()), tmp_path, 32, 4)[1] is None
+    (tmp_path / "photo.png").write_bytes((tmp_path / "dog" / "1.png").read_bytes())
+    photographs = replace(SETTINGS, backgrounds=str(tmp_path))
+    for data in (None, tmp_path):
+        made = pastings(photographs, data, 32, 4)
+        assert all(pasting is not None and "1 files" in pasting.backgrounds.key for pasting in made)
     assert "on cut-outs of 3 categories" in TRAININGS["pin"].describe(tmp_path, Path("host"), tmp_path)
     with pytest.raises(DataError):
         pastings(SETTINGS, tmp_path / "nowhere", 32, 4)

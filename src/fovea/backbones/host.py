@@ -151,10 +151,10 @@ class Host:
             examples: pictures ``(S, S, 3)`` with solved questions that stand in front of every question.
 
         Returns:
-            What it wrote behind each question, up to its end; blanks as they were.
+            What it wrote behind each question, blanks as they were; of its end as much as is no special token.
 
         Raises:
-            ExpressionError: a question does not name its picture, where it has to.
+            ExpressionError: a question does not name its picture where it has to, or names one elsewhere.
         """
         told: list[str] = []
         for start in range(0, len(questions), _CHUNK):

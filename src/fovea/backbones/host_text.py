@@ -92,7 +92,7 @@ class HostText:
         Returns:
             ``ids`` ``(B, L)`` int64, with :data:`fovea.networks.peers.peer.VACANT` where room is; ``mask`` likewise, 1
             where something is read; with ``learnt_from`` also ``labels``, the ids that are learnt and -100 for all
-            others; with a reader ``read_ids`` and ``read_mask`` ``(B * parts, M)``.
+            others; with a reader ``read_ids`` and ``read_mask`` ``(B * parts, M)``, without what is learnt.
 
         Raises:
             ExpressionError: a text names another number of pictures than one.
@@ -111,19 +111,24 @@ class HostText:
         if learnt_from is not None:
             found["labels"] = labels
         if self.reader is not None:
-            read = self.reader([part for parts in texts for part in parts], padding=True, return_tensors="np")
+            # What is learnt is not read: a captioner that is asked has no answer to look at.
+            ends = [None] * len(texts) if learnt_from is None else learnt_from
+            asked = [part for parts, end in zip(texts, ends, strict=True) for part in (*parts[:-1], parts[-1][:end])]
+            read = self.reader(asked, padding=True, return_tensors="np")
             found |= {"read_ids": read["input_ids"], "read_mask": read["attention_mask"]}
         return found
 
     def answer(self, question: str, new: Sequence[int], end: int) -> str:
-        """What was written behind a question, up to the end: blanks in front stay, which tokens alone do not show.
+        """What was written behind a question: blanks in front stay, which tokens alone do not show.
+
+        The token that ends it belongs to it: where a tokenizer joins a bracket and a full stop, it closes the box.
 
         Args:
             question: what stood there.
             new: ids that were written.
             end: id of the token that ends it.
         """
-        told = list(new[: new.index(end)] if end in new else new)
+        told = list(new[: new.index(end) + 1] if end in new else new)
         before = self.ids(question)[-_KNOWN:]
         return self._decode(before + told)[len(self._decode(before)) :]
 
@@ -161,13 +166,15 @@ class HostText:
         row = self._bare(part)
         start = self._start if first else []
         picture = [self.marks.token] * (self.marks.places + room.pictures) + [VACANT] * room.words
+        named, wanted = row.ids.count(self.marks.token), int(bool(self.marks.text))
+        if named != wanted:
+            written = self.tokenizer.convert_ids_to_tokens(self.marks.token)
+            raise ExpressionError(
+                f"{self.name} is asked of one picture and finds {1 - wanted + named} in {part[:60]!r}",
+                f"write {written} {'once in each text, and ' * wanted}in no name",
+            )
         if not self.marks.text:
             return _Row([*picture, *start, *row.ids], [0] * (len(picture) + len(start)) + row.ends)
-        if row.ids.count(self.marks.token) != 1:
-            raise ExpressionError(
-                f"{self.name} is asked of one picture and finds {row.ids.count(self.marks.token)} in {part[:60]!r}",
-                f"write {self.marks.text} once in each text, and in no name",
-            )
         place = row.ids.index(self.marks.token)
         ids = [*start, *row.ids[:place], *picture, *row.ids[place + 1 :]]
         return _Row(ids, [0] * (len(start) + place + len(picture)) + row.ends[place + 1 :])

@@ -140,7 +140,8 @@ def new_peer(kind: PeerKind, host: Host, options: PeerOptions | None = None, cel
     network, _ = _NETWORKS[kind]
     codec = host.codec if cells is None else GridCodec(cells, host.codec.frame)
     built: PeerNetwork = network(_config(kind, host, options))
-    return Peer(kind, built, Asking(host.prompting, codec), host.fingerprint)
+    known = "" if host.fingerprint == "unknown" else host.fingerprint
+    return Peer(kind, built, Asking(host.prompting, codec), known)
 
 
 def _config(kind: PeerKind, host: Host, options: PeerOptions) -> Any:

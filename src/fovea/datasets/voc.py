@@ -27,12 +27,10 @@ class VocObject:
         name: of its class, as the file writes it, such as ``pottedplant``.
         box: ``xmin, ymin, xmax, ymax`` as the file writes them: pixels are counted from 1, and the last ones belong to
             the thing.
-        difficult: whether the file marks it as hard to see.
     """
 
     name: str
     box: tuple[float, float, float, float]
-    difficult: bool
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _object(row: ElementTree.Element) -> VocObject:
     left, top, right, bottom = (float(_text(row, f"bndbox/{corner}")) for corner in _CORNERS)
     if not all(map(math.isfinite, (left, top, right, bottom))):
         raise ValueError("a box holds a value that is not a number")
-    return VocObject(_text(row, "name"), (left, top, right, bottom), row.findtext("difficult", "0").strip() == "1")
+    return VocObject(_text(row, "name"), (left, top, right, bottom))
 
 
 def _text(row: ElementTree.Element, path: str) -> str:

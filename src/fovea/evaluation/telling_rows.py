@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fovea.backbones.models import Models
+from fovea.backbones.sources import fingerprint
 from fovea.errors import CheckpointError, DataError
 from fovea.pasting.glyphs import glyph_pasting
 from fovea.pasting.grid import PasteSettings
 from fovea.tellers import BoxTeller
 from fovea.tellers.guesses import RandomTeller
-from fovea.tellers.hosted import ExampleTeller, HostTeller, pasted_examples
+from fovea.tellers.hosted import HostTeller, pasted_examples
 
 #: What can be named, where K stands for a number.
 KNOWN_TELLERS = "peer, raw, random, random-corners, K-shot"
@@ -47,8 +48,8 @@ class TellingRow:
 
     @property
     def file(self) -> str:
-        """Name of its file of results in a folder."""
-        return f"{self.name}.{Path(self.peer).name}.jsonl" if self.peer else f"{self.name}.jsonl"
+        """Name of its file of results in a folder: all trainings call what they write ``model``."""
+        return f"{self.name}.{fingerprint(self.peer)[:12]}.jsonl" if self.peer else f"{self.name}.jsonl"
 
     @property
     def drawn(self) -> bool:
@@ -127,4 +128,4 @@ def tellers_of(row: TellingRow, models: Models, draws: int, beams: int) -> list[
         return [HostTeller(host, None, beams)]
     settings = PasteSettings(cells=host.codec.cells)
     pastings = [glyph_pasting(host.size, settings, seed=draw) for draw in range(draws)]
-    return [ExampleTeller(host, pasted_examples(host, pasting, int(shots[1])), beams) for pasting in pastings]
+    return [HostTeller(host, None, beams, pasted_examples(host, pasting, int(shots[1]))) for pasting in pastings]

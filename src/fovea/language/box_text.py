@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import numpy as np
-
 #: xyxy pixels.
 Box = tuple[float, float, float, float]
 
@@ -91,19 +89,6 @@ class GridCodec:
             raise ValueError(f"{cells} is no box of a grid of {self.cells} x {self.cells} cells")
         labels = self.labels
         return f"[{labels[left]},{labels[top]},{labels[right + 1]},{labels[bottom + 1]}]"
-
-    def cells_of(self, box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """The cells that come nearest to a box; at least one.
-
-        Args:
-            box: xyxy pixels.
-            size: width and height of the picture.
-        """
-        edges = np.rint(np.array(box) / np.tile(size, 2) * self.cells).astype(int)
-        first = np.clip(edges[:2], 0, self.cells - 1)
-        last = np.clip(np.maximum(edges[2:], first + 1), 1, self.cells) - 1
-        left, top, right, bottom = map(int, (*first, *last))
-        return left, top, right, bottom
 
     def decode(self, text: str, size: tuple[int, int]) -> Box | None:
         """Read a box, as strictly as the published codec: the first one of labels of the grid, in order.

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fovea.errors import CheckpointError
@@ -189,19 +188,3 @@ class Flamingo(nn.Module):
                 handle = layers[int(number)].register_forward_pre_hook(hook_of(gate), with_kwargs=True)
                 stack.callback(handle.remove)
             yield
-
-
-def position_loss_labels(input_ids: Tensor, prefix: Tensor, ignored: tuple[int, ...]) -> Tensor:
-    """What a language model is to learn of texts: all but their beginnings.
-
-    Args:
-        input_ids: ``(B, L)`` int64.
-        prefix: ``(B,)`` int64, how many tokens of each are given.
-        ignored: ids that are never learnt, such as padding and the image token.
-
-    Returns:
-        ``(B, L)`` int64, -100 where nothing is learnt.
-    """
-    given = torch.arange(input_ids.shape[1], device=input_ids.device) < prefix[:, None]
-    passed_over = torch.isin(input_ids, torch.tensor(ignored, device=input_ids.device))
-    return input_ids.masked_fill(given | passed_over, -100)

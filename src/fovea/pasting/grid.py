@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fovea.errors import DataError
+
 #: Columns and rows, first and last, both within the box.
 Cells = tuple[int, int, int, int]
 
@@ -25,14 +27,21 @@ class PasteSettings:
     """How a picture is laid out.
 
     Attributes:
-        cells: per side of the picture.
+        cells: per side of the picture, at least 2.
         most_overlap: how much of a box, all others together, may be covered; 0..1.
         symmetric: whether an overlap is measured against the smaller of two boxes, or against the older one.
+
+    Raises:
+        DataError: there are fewer cells.
     """
 
     cells: int = 16
     most_overlap: float = 0.5
     symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        if self.cells < 2:
+            raise DataError("on a grid of one cell every box is the same", "use a grid of 2 x 2 cells or more")
 
     def side_range(self, count: int) -> tuple[int, int]:
         """Least and most cells of the longer side of each of ``count`` things, less one in the end."""

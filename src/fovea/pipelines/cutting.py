@@ -50,16 +50,17 @@ class CutBlock:
         """See :class:`fovea.pipelines.blocks.Block`.
 
         Raises:
-            DataError: none of its pictures is there.
+            DataError: none of its annotated pictures is there.
         """
-        missing = 0
+        # Pictures without annotations are not looked for.
+        missing, wanted = 0, sum(bool(picture.annotations) for picture in self.pictures)
         for picture in self.pictures:
             row: Row = {"id": picture.id}
             try:
                 things, counts = self._things(picture)
             except MissingPictureError as error:
                 missing += 1
-                if missing == len(self.pictures):
+                if missing == wanted:
                     # A block of failures would count as done, also once the pictures are there.
                     raise DataError(
                         f"none of {missing} pictures is there: {error.message}",

@@ -15,7 +15,7 @@ from fovea.language.templates import without_article
 from fovea.pictures import Picture
 from fovea.regions import Regions
 from fovea.tellers import BoxTeller
-from fovea.tellers.reading import Reading, box_of
+from fovea.tellers.reading import box_of
 from fovea.tellers.squashing import squashed
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ class ToldBoxes:
 
     Args:
         teller: who is asked; expressions are named without their article.
-        reading: how strictly answers are read.
         load_segmenter: gives a SAM, when it is first needed: each box then becomes the mask that SAM sees in it, with
             the mask's own bounds. None leaves boxes as they are said.
     """
@@ -43,10 +42,9 @@ class ToldBoxes:
     def __init__(
         self,
         teller: BoxTeller,
-        reading: Reading = "lenient",
         load_segmenter: Callable[[], SamSegmenter] | None = None,
     ) -> None:
-        self.teller, self.reading, self._load_segmenter = teller, reading, load_segmenter
+        self.teller, self._load_segmenter = teller, load_segmenter
         self.source = "told-by-vlm" if load_segmenter is None else "told-by-vlm+sam-bounds"
 
     def told(self, picture: Picture, texts: Sequence[str], cache: FeatureCache) -> list[Told]:
@@ -59,7 +57,7 @@ class ToldBoxes:
 
         keys = [("told", self.teller.key, picture.key, name) for name in names]
         return [
-            Told(answer, box_of(answer, self.teller.codec, picture.size, self.reading))
+            Told(answer, box_of(answer, self.teller.codec, picture.size, "lenient"))
             for answer in cache.get_or_compute_many(keys, compute)
         ]
 

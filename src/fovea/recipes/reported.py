@@ -29,8 +29,8 @@ def setting(split: str, proposals: str, grid: GridSettings) -> Setting:
         grid: the settings that were used, where the proposals come from a grid.
     """
     if split.endswith("IoU"):
-        # Measures of masks: no table of them says more than that masks were proposed.
-        return split, "masks" if proposals in SEARCHES else proposals
+        # Measures of masks: no table of them says more than that masks were proposed. What is told are boxes.
+        return split, "masks" if proposals in SEARCHES and proposals != "told" else proposals
     if proposals == "grid":
         return split, grid_setting(grid.points_per_side, grid.max_overlap)
     # Whether the paper's masks were annotated, or SAM's in annotated boxes, is not known.

@@ -32,10 +32,17 @@ class HostTeller:
         host: the captioner.
         peer: what is joined to it while it is asked; None asks it as it is.
         beams: of its search for an answer.
+        examples: pictures ``(S, S, 3)`` uint8 and solved questions that stand in front of every question.
     """
 
-    def __init__(self, host: Host, peer: Peer | None = None, beams: int = BEAMS) -> None:
-        self.host, self.peer, self.beams = host, peer, beams
+    def __init__(
+        self,
+        host: Host,
+        peer: Peer | None = None,
+        beams: int = BEAMS,
+        examples: Sequence[tuple[np.ndarray, str]] = (),
+    ) -> None:
+        self.host, self.peer, self.beams, self.examples = host, peer, beams, tuple(examples)
         #: See :class:`fovea.tellers.BoxTeller`.
         self.key: Hashable = ("teller", next(_tellers))
         self._asking = threading.Lock()
@@ -59,41 +66,7 @@ class HostTeller:
         # What is joined is joined for everybody, and may change how is asked.
         with self._asking, nullcontext() if self.peer is None else self.peer.joined(self.host):
             questions = [self.host.prompting.question(name) for name in names]
-            return self.host.answer(pictures, questions, beams=self.beams)
-
-
-class ExampleTeller:
-    """Asks a captioner behind solved examples, the same for every question.
-
-    Args:
-        host: the captioner.
-        examples: pictures ``(S, S, 3)`` uint8 and solved questions.
-        beams: of its search for an answer.
-    """
-
-    def __init__(self, host: Host, examples: Sequence[tuple[np.ndarray, str]], beams: int = BEAMS) -> None:
-        self.host, self.examples, self.beams = host, tuple(examples), beams
-        #: See :class:`fovea.tellers.BoxTeller`.
-        self.key: Hashable = ("teller", next(_tellers))
-
-    @property
-    def codec(self) -> GridCodec:
-        """See :class:`fovea.tellers.BoxTeller`."""
-        return self.host.codec
-
-    @property
-    def size(self) -> int:
-        """See :class:`fovea.tellers.BoxTeller`."""
-        return self.host.size
-
-    def unknown_words(self, name: str) -> list[str]:
-        """See :class:`fovea.tellers.BoxTeller`."""
-        return unknown_words(self.host.tokenizer, name)
-
-    def tell(self, pictures: np.ndarray, names: Sequence[str]) -> list[str]:
-        """See :class:`fovea.tellers.BoxTeller`."""
-        questions = [self.host.prompting.question(name) for name in names]
-        return self.host.answer(pictures, questions, beams=self.beams, examples=self.examples)
+            return self.host.answer(pictures, questions, beams=self.beams, examples=self.examples)
 
 
 def pasted_examples(host: Host, pasting: Pasting, count: int) -> list[tuple[np.ndarray, str]]:

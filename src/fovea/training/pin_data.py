@@ -31,9 +31,11 @@ def pastings(settings: PinSettings, data: Path | None, size: int, cells: int) ->
         DataError: the folder holds no cut-outs, or only such as are kept for measuring.
     """
     grid, referral = PasteSettings(cells=cells), Referral() if settings.referral else None
+    backgrounds = Path(settings.backgrounds) if settings.backgrounds else None
     if data is None:
         learnt, held_out = (
-            glyph_pasting(size, grid, settings.seed, held_out=held, referral=referral) for held in (False, True)
+            glyph_pasting(size, grid, settings.seed, held, backgrounds=backgrounds, referral=referral)
+            for held in (False, True)
         )
         return learnt, held_out
 
@@ -43,7 +45,7 @@ def pastings(settings: PinSettings, data: Path | None, size: int, cells: int) ->
             size,
             grid,
             settings.seed,
-            backgrounds=Path(settings.backgrounds) if settings.backgrounds else None,
+            backgrounds=backgrounds,
             exclude=settings.exclude,
             categories=Path(settings.categories) if settings.categories else None,
             held_out=held,

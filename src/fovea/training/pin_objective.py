@@ -23,17 +23,16 @@ from fovea.backbones.host import Host, load_host
 from fovea.backbones.host_text import UNLEARNT
 from fovea.backbones.peers import Peer, load_peer, new_peer
 from fovea.errors import CheckpointError
-from fovea.evaluation.told_boxes import summarise_told, told_ious
+from fovea.evaluation.told_boxes import told_ious
 from fovea.pasting.pictures import Pasted, Pasting
-from fovea.scenes.scene import FIRST_TEST_SEED
 from fovea.training.loop import Batch
 from fovea.training.optimizers import WeightGroup
 from fovea.training.pin_questions import PastedQuestions
 from fovea.training.pin_settings import PinSettings
 from fovea.training.settings import TrainSettings
 
-# Pictures for measuring are those that come before the last tests' numbers: no training reaches them.
-_MEASURED = FIRST_TEST_SEED // 2
+#: First picture for measuring. Trainings see pictures from 0 on, millions of them, and none reaches this.
+FIRST_MEASURED = 1 << 40
 
 #: Pictures with names that are learnt, and with names that are kept for measuring; None where there are none.
 Pastings = tuple[Pasting, Pasting | None]
@@ -111,9 +110,10 @@ class PinObjective:
         """
         settings, self.host = self.settings, host
         self.peer = self._start(host)
-        #: What is trained belongs to the host, and is of one kind.
-        self.models = f"{settings.kind} beside {host.fingerprint}"
-        self.learnt, self.held_out = self._pastings(host.size, self.peer.codec.cells)
+        cells = self.peer.codec.cells
+        #: What is trained belongs to the host, and is of one kind that says its boxes on one grid.
+        self.models = f"{settings.kind} of {cells} cells beside {host.fingerprint}"
+        self.learnt, self.held_out = self._pastings(host.size, cells)
         self.module = Taught(self.peer, host)
 
     def _start(self, host: Host) -> Peer:
@@ -177,17 +177,16 @@ class PinObjective:
             yield
 
     def _measured(self, pasting: Pasting) -> dict[str, float]:
-        pictures = [pasting.picture(_MEASURED + number, (1, 3)) for number in range(self.settings.measured)]
+        pictures = [pasting.picture(FIRST_MEASURED + number, (1, 3)) for number in range(self.settings.measured)]
         things = [(picture, index) for picture in pictures for index in range(len(picture.names))]
         questions = [self.host.prompting.question(picture.names[index]) for picture, index in things]
         told = self.host.answer(np.stack([picture.pixels for picture, _ in things]), questions)
         codec = self.peer.codec
-        side = (int(codec.frame), int(codec.frame))
+        side = (self.host.size, self.host.size)
         boxes = [codec.decode(answer, side) for answer in told]
         truth = [codec.decode(f" {self._box(picture, index)}", side) for picture, index in things]
-        ious = told_ious(boxes, [box for box in truth if box is not None], codec=codec)
-        read = float(np.mean([box is not None for box in boxes]))
-        return {"mIoU": summarise_told(ious.tolist(), ["L"] * len(ious))["mIoU"], "read": read}
+        ious = told_ious(boxes, [box for box in truth if box is not None])
+        return {"mIoU": float(ious.mean()), "read": float(np.mean([box is not None for box in boxes]))}
 
     def _box(self, picture: Pasted, index: int) -> str:
         return self.peer.codec.encode(picture.cells[index])

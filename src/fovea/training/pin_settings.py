@@ -27,7 +27,7 @@ class PinSettings(TrainSettings):
         cells: per side of the grid that things are pasted on and boxes are written with; 0 for as the host is asked.
         measured: pictures with names that are learnt, and as many with names that are not, that are asked about in
             every measurement.
-        backgrounds: folder of photographs that cut-outs are pasted on; empty for the backgrounds of scenes.
+        backgrounds: folder of photographs that things are pasted on; empty for the backgrounds of scenes.
         exclude: benchmarks whose categories are not pasted but kept for measuring, where cut-outs are.
         categories: file of LVIS's categories, by which those of the benchmarks are told; empty to go by names alone.
         referral: whether things of one name are pasted, and told apart by their places.
