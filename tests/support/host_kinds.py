@@ -18,7 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from fovea.backbones.host import Asking, Host, usual_asking
+from fovea.backbones.host import Host
+from fovea.backbones.host_asking import Asking, usual_asking
 from fovea.networks.flamingo import Flamingo, FlamingoConfig, VisionTokens
 from fovea.networks.perceiver import AttentionSizes
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from fovea.backbones.host import Asking, Host, read_asking
+from fovea.backbones.host import Host
+from fovea.backbones.host_asking import Asking, read_asking
 from fovea.backbones.sources import not_loaded, read_model
 from fovea.errors import CheckpointError
 from fovea.files import write_atomically

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from fovea.backbones.host import Asking
+from fovea.backbones.host_asking import Asking
 from fovea.backbones.host_text import HostText
 from fovea.networks.host_shape import Room
 from fovea.pasting.pictures import Pasting
