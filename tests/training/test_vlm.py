@@ -19,7 +19,7 @@ from fovea.scenes.render import draw
 from fovea.training.clip_scenes import NO_LABEL
 from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
 from fovea.training.settings import TrainSettings
-from fovea.training.vlm_objective import VlmObjective, itm_tower, sentence_mask
+from fovea.training.vlm_objective import VlmObjective, itm_tower, look_loss, sentence_mask
 from fovea.training.vlm_scenes import NAMES, Seen, VlmScenes, say
 from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
@@ -63,8 +63,8 @@ def test_sentences_say_what_is_so() -> None:
         "In the image is an alarm clock measuring [3,3].",
     }
     assert said("ground") == {
-        "In the image is a dog located at a green wall.",
-        "In the image is an alarm clock located at a green wall.",
+        "In the image is a dog and a green wall.",
+        "In the image is an alarm clock and a green wall.",
     }
     assert said("count") == {"The number of things in the image is 2."}
     there = said("there")
@@ -142,7 +142,7 @@ def test_only_what_is_to_be_learnt_counts(objective: VlmObjective) -> None:
     some = batch(objective)
     with torch.no_grad():
         full = objective.loss(objective.module, some)[1]["say"]
-        said, _ = objective.module(some, objective.names)
+        said, _, _ = objective.module(some, objective.names)
     total, count = 0.0, 0
     for row, (ids, learnt) in enumerate(zip(some["ids"].flatten(0, 1), some["learnt"].flatten(0, 1), strict=True)):
         scores = said.flatten(0, 1)[row].log_softmax(-1)
@@ -151,6 +151,42 @@ def test_only_what_is_to_be_learnt_counts(objective: VlmObjective) -> None:
                 total -= float(scores[place - 1, ids[place]])
                 count += 1
     assert full == pytest.approx(total / count, rel=1e-4)
+
+
+def test_sentences_look_where_their_thing_is() -> None:
+    data = VlmScenes(seed=5, steps=2, batch_size=6, size=64, grid=4)
+    batch, told = data[0], 0
+    for row in range(6):
+        labels = batch["place_names"][row]
+        for ids, looking, places in zip(*(batch[key][row] for key in ("ids", "looking", "places")), strict=True):
+            assert looking.any() == places.any()
+            if not looking.any():
+                continue
+            told += 1
+            # Up to its first token that looks, a sentence ends in the name of what stands there, and nowhere else.
+            begun = data.tokenizer.decode(ids[: looking.argmax() + 1])
+            (name,) = {NAMES[label] for label in labels[places]}
+            assert begun.endswith(f" {name}")
+            assert (labels == NAMES.index(name)).sum() == places.sum()
+            assert looking[looking.argmax() : (ids > 0).sum()].all()
+            assert not looking[(ids > 0).sum() :].any()
+    assert told > 12
+
+
+def test_looks_are_measured_where_they_ought_to_lie() -> None:
+    attention = torch.rand(2, 3, 2 * 4, 5).softmax(-1) * 0.8
+    looking = torch.rand(2, 2, 4) < 0.5
+    places = torch.rand(2, 2, 5) < 0.5
+    total, count = 0.0, 0
+    for picture in range(2):
+        for sentence in range(2):
+            for token in range(4):
+                if looking[picture, sentence, token]:
+                    inside = attention[picture, :, 4 * sentence + token, places[picture, sentence]].sum(-1)
+                    total -= float(inside.clamp(min=1e-6).log().mean())
+                    count += 1
+    assert float(look_loss(attention, looking, places)) == pytest.approx(total / count, rel=1e-5)
+    assert float(look_loss(attention, torch.zeros_like(looking), places)) == 0
 
 
 def test_the_tower_is_that_of_mini_itm(objective: VlmObjective) -> None:

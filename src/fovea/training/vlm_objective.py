@@ -29,8 +29,10 @@ from fovea.training.vlm_start import look_at_scenes, named_directions, start_hea
 #: How boxes are written for it: :class:`fovea.language.box_text.GridCodec` and ``Prompting``.
 _HOST = {"codec": {"cells": 16, "frame": 16}, "before": "", "end": ".<end>"}
 
-# How much naming the places counts beside the sentences.
-_PLACES = 0.5
+# How much naming the places counts beside the sentences, and looking at what is spoken of.
+_PLACES, _LOOKS = 0.5, 0.3
+# Layers of which half of the heads look at what is spoken of: behind the first, which has to learn the names.
+_LOOKING = (1, 2)
 # Batches that the start looks at.
 _START = 40
 # The tower has learnt; it only has to see colours more exactly.
@@ -121,6 +123,22 @@ def sentence_mask(places: int, count: int, length: int) -> Tensor:
     return (same & torch.ones_like(same).tril())[None, None]
 
 
+def look_loss(attention: Tensor, looking: Tensor, places: Tensor) -> Tensor:
+    """How little tokens look at the thing that they speak of.
+
+    Args:
+        attention: ``(B, heads, K * L, P)`` probabilities of the picture's places.
+        looking: ``(B, K, L)`` bool, tokens that count.
+        places: ``(B, K, P)`` bool, where the thing of each sentence is.
+
+    Returns:
+        Mean negative logarithm of the attention that lies there, a scalar; 0 where no token counts.
+    """
+    by_sentence = attention.unflatten(2, looking.shape[1:])
+    inside = (by_sentence * places[:, None, :, None]).sum(-1).clamp(min=1e-6).log().mean(1)
+    return -(inside * looking).sum() / looking.sum().clamp(min=1)
+
+
 class _Sayer(nn.Module):
     """One forward pass over pictures with several sentences each."""
 
@@ -134,8 +152,16 @@ class _Sayer(nn.Module):
         for name, values in (("mean", CLIP_MEAN), ("std", CLIP_STD)):
             self.register_buffer(name, torch.tensor(values), persistent=False)
 
-    def forward(self, batch: Batch, names: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, K, L, vocabulary)``: what comes behind every token; ``(B, P, N)``: which name every place shows."""
+    def forward(self, batch: Batch, names: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is said, which name every place shows, and how little is looked at what is spoken of.
+
+        Args:
+            batch: see :class:`fovea.training.vlm_scenes.VlmScenes`.
+            names: ``(N, W)`` int64, the words of every name, -1 behind the last.
+
+        Returns:
+            ``(B, K, L, vocabulary)``; ``(B, P, N)``; a scalar, :func:`look_loss`.
+        """
         core = self.llava.model
         places = core.multi_modal_projector(self.see(batch["pixels"]))
         ids = batch["ids"]
@@ -144,15 +170,22 @@ class _Sayer(nn.Module):
         tokens = torch.cat([places, embed(ids.flatten(1))], dim=1)
         positions = torch.arange(places.shape[1] + length, device=ids.device)
         behind = positions[places.shape[1] :].repeat(count)
-        hidden = core.language_model(
+        mask = sentence_mask(places.shape[1], count, length).to(ids.device)
+        output = core.language_model(
             inputs_embeds=tokens,
-            attention_mask=sentence_mask(places.shape[1], count, length).to(ids.device),
+            attention_mask=torch.zeros(mask.shape, device=ids.device).masked_fill(
+                ~mask, torch.finfo(torch.float32).min
+            ),
             position_ids=torch.cat([positions[: places.shape[1]], behind])[None],
             use_cache=False,
-        ).last_hidden_state[:, places.shape[1] :]
+            output_attentions=True,
+        )
+        hidden = output.last_hidden_state[:, places.shape[1] :]
+        looks = [output.attentions[layer][:, ::2, places.shape[1] :, : places.shape[1]] for layer in _LOOKING]
+        looked = torch.stack([look_loss(look, batch["looking"], batch["places"]) for look in looks]).mean()
         words = named_directions(embed.weight, names)
         shown = F.normalize(places, dim=-1) @ words.T * self.scale.exp()
-        return self.llava.lm_head(hidden).unflatten(1, (count, length)), shown
+        return self.llava.lm_head(hidden).unflatten(1, (count, length)), shown, looked
 
     def see(self, pixels: Tensor) -> Tensor:
         """``(B, P, D)``: what the tower says of every place of pixels ``(B, S, S, 3)`` uint8."""
@@ -168,6 +201,8 @@ class VlmObjective:
         torch.manual_seed(seed)
         self.tokenizer = build_saying_tokenizer()
         llava = LlavaForConditionalGeneration(mini_config())
+        # Only so does it tell where it looks.
+        llava.model.language_model.set_attn_implementation("eager")
         tower = llava.model.vision_tower
         tower.load_state_dict(itm_tower(), strict=False)
         # A LLaVA takes the tokens in front of both.
@@ -213,14 +248,15 @@ class VlmObjective:
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The next token of every sentence, and the name of every place."""
-        said, shown = module(batch, self.names.to(batch["ids"].device))
+        said, shown, looked = module(batch, self.names.to(batch["ids"].device))
         wanted = batch["ids"][..., 1:].masked_fill(~batch["learnt"][..., 1:], NO_LABEL)
         losses = {
             "say": F.cross_entropy(said[..., :-1, :].flatten(0, 2), wanted.flatten(), ignore_index=NO_LABEL),
             "places": F.cross_entropy(shown.flatten(0, 1), batch["place_names"].flatten(), ignore_index=NO_LABEL),
+            "looks": looked,
         }
         parts = {key: float(value.detach()) for key, value in losses.items()}
-        return losses["say"] + _PLACES * losses["places"], parts
+        return losses["say"] + _PLACES * losses["places"] + _LOOKS * losses["looks"], parts
 
     def start_from(self, directory: Path) -> None:
         """Take the weights that :meth:`export` wrote."""

@@ -44,10 +44,14 @@ class Said:
     Attributes:
         given: its beginning, which is only read.
         learnt: the rest, with the blank in front.
+        meant: index of the thing that it speaks of; None where it is none, or not one alone.
+        named: the sentence up to the end of the thing's name.
     """
 
     given: str
     learnt: str
+    meant: int | None = None
+    named: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,20 +87,23 @@ def say(rng: np.random.Generator, kind: str, things: list[Seen], ground: str) ->
     Returns:
         None where the kind does not fit the thing.
     """
-    thing = things[rng.integers(len(things))]
+    index = int(rng.integers(len(things)))
+    thing = things[index]
     if kind == "count":
         return Said("The number of things in the image is", f" {len(things)}.")
+    if kind == "there" and rng.random() < 0.5:
+        asked = NAMES[rng.integers(len(NAMES))]
+        if any(f" {other.name} " in f" {asked} " or f" {asked} " in f" {other.name} " for other in things):
+            return None
+        return Said(f"Is there {article(asked)} {asked} in the image?", " no.")
     if kind == "there":
-        asked, answer = thing.name, "yes"
-        if rng.random() < 0.5:
-            asked, answer = NAMES[rng.integers(len(NAMES))], "no"
-            if any(f" {other.name} " in f" {asked} " or f" {asked} " in f" {other.name} " for other in things):
-                return None
-        return Said(f"Is there {article(asked)} {asked} in the image?", f" {answer}.")
+        named = f"Is there {article(thing.name)} {thing.name}"
+        return Said(f"{named} in the image?", " yes.", index, named)
     rest = _rest(rng, kind, thing, things, ground)
     if rest is None:
         return None
-    return Said(f"In the image is {article(thing.name)}", f" {thing.name} {rest}.")
+    given = f"In the image is {article(thing.name)}"
+    return Said(given, f" {thing.name} {rest}.", None if kind == "pair" else index, f"{given} {thing.name}")
 
 
 def _rest(rng: np.random.Generator, kind: str, thing: Seen, things: list[Seen], ground: str) -> str | None:
@@ -108,7 +115,7 @@ def _rest(rng: np.random.Generator, kind: str, thing: Seen, things: list[Seen], 
     if kind == "size":
         return f"measuring {_numbers(thing.size)}"
     if kind == "ground":
-        return f"located at {article(ground)} {ground} wall"
+        return f"and {article(ground)} {ground} wall"
     others = [other for other in things if other is not thing]
     if not others:
         return None
@@ -124,6 +131,8 @@ class VlmScenes(Dataset[dict[str, Any]]):
         ids: ``(B, K, L)`` int64 token ids, 0 behind the end.
         learnt: ``(B, K, L)`` bool, tokens that the model is to say itself.
         place_names: ``(B, G * G)`` int64, label of the thing at every patch or ``NO_LABEL``.
+        looking: ``(B, K, L)`` bool, tokens that speak of one thing, from the end of its name on.
+        places: ``(B, K, G * G)`` bool, where that thing is; nowhere in sentences that speak of none.
     """
 
     def __init__(self, seed: int, steps: int, batch_size: int, size: int, grid: int) -> None:
@@ -161,15 +170,19 @@ class VlmScenes(Dataset[dict[str, Any]]):
         ]
         ground = word_of(*map(float, drawing.pixels[~masks.any(0)].mean(0)))
         labels = np.array([self._label[thing.name] for thing in things] + [NO_LABEL])
+        owners = _owners(masks, self.grid)
         return {
             "pixels": drawing.pixels,
-            "place_names": labels[_owners(masks, self.grid)],
-            **self._sentences(rng, things, ground),
+            "place_names": labels[owners],
+            **self._sentences(rng, things, ground, owners),
         }
 
-    def _sentences(self, rng: np.random.Generator, things: list[Seen], ground: str) -> dict[str, np.ndarray]:
+    def _sentences(
+        self, rng: np.random.Generator, things: list[Seen], ground: str, owners: np.ndarray
+    ) -> dict[str, np.ndarray]:
         ids = np.zeros((SENTENCES, SENTENCE_LENGTH), np.int64)
-        learnt = np.zeros((SENTENCES, SENTENCE_LENGTH), bool)
+        learnt, looking = np.zeros((2, SENTENCES, SENTENCE_LENGTH), bool)
+        places = np.zeros((SENTENCES, len(owners)), bool)
         row = 0
         while row < SENTENCES:
             said = say(rng, str(rng.choice(list(_KINDS), p=list(_KINDS.values()))), things, ground)
@@ -181,8 +194,11 @@ class VlmScenes(Dataset[dict[str, Any]]):
                 continue
             ids[row, : len(whole)] = whole
             learnt[row, len(given) : len(whole)] = True
+            if said.meant is not None:
+                places[row] = owners == said.meant
+                looking[row, len(self.tokenizer(said.named)["input_ids"]) - 1 : len(whole)] = places[row].any()
             row += 1
-        return {"ids": ids, "learnt": learnt}
+        return {"ids": ids, "learnt": learnt, "looking": looking, "places": places}
 
 
 def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
