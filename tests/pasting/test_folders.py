@@ -135,5 +135,7 @@ def test_backgrounds_are_squashed_photographs(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     with pytest.raises(DataError, match="no picture"):
         FolderBackgrounds.read(tmp_path).draw(64, rng)
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(DataError, match="holds no pictures"):
-        FolderBackgrounds.read(tmp_path.parent / tmp_path.name / "..")
+        FolderBackgrounds.read(empty)
