@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fovea.choices import chosen
 from fovea.errors import ExpressionError
 from fovea.regions import Regions, Rle, rle_to_json
 
@@ -101,10 +102,9 @@ def known_assignment(name: str) -> Assignment:
     Raises:
         ExpressionError: there is no such assignment.
     """
-    for known in get_args(Assignment):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise ExpressionError(f"there is no assignment called {name!r}", f"known are {' and '.join(get_args(Assignment))}")
+    known: tuple[Assignment, ...] = get_args(Assignment)
+    error = ExpressionError(f"there is no assignment called {name!r}", f"known are {' and '.join(known)}")
+    return chosen(name, known, error)
 
 
 @dataclass(frozen=True)

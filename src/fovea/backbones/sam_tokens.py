@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fovea.backbones.sam import SamSegmenter
 from fovea.cache import FeatureCache
+from fovea.choices import chosen
 from fovea.errors import ExpressionError
 from fovea.networks.sam import TokenKind
 from fovea.pictures import Picture
@@ -23,10 +24,7 @@ def known_token_kind(name: str) -> TokenKind:
         ExpressionError: there is no such place.
     """
     kinds: tuple[TokenKind, ...] = get_args(TokenKind)
-    for kind in kinds:
-        if name == kind:
-            return kind
-    raise ExpressionError(f"SAM has no tokens called {name!r}", f"known are {', '.join(kinds)}")
+    return chosen(name, kinds, ExpressionError(f"SAM has no tokens called {name!r}", f"known are {', '.join(kinds)}"))
 
 
 def _keys(segmenter: SamSegmenter, picture: Picture, boxes: np.ndarray, kind: TokenKind) -> list[Hashable]:

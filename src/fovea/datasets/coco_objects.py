@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from fovea.choices import chosen
 from fovea.datasets.annotations import (
     AnnotatedPicture,
     Annotation,
@@ -43,10 +44,8 @@ def known_background(name: str) -> Background:
     Raises:
         DataError: there is no such background.
     """
-    for known in get_args(Background):
-        if name == known:
-            return known
-    raise DataError(f"there is no background called {name!r}", f"known are {', '.join(get_args(Background))}")
+    known: tuple[Background, ...] = get_args(Background)
+    return chosen(name, known, DataError(f"there is no background called {name!r}", f"known are {', '.join(known)}"))
 
 
 def read_coco_objects(

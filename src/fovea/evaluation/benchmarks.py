@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, get_args
 
+from fovea.choices import chosen
 from fovea.datasets.annotations import find_annotations, split_name
 from fovea.datasets.coco import read_coco
 from fovea.datasets.paco import read_paco
@@ -220,7 +221,7 @@ def _parts(name: str, source: Source) -> Benchmark:
 def _kind(kind: str | None) -> Kind:
     """What is asked for; parts by default, as in the paper."""
     kinds: tuple[Kind, ...] = get_args(Kind)
-    for known in kinds:
-        if kind in (known, None):
-            return known
-    raise DataError(f"there is no kind of questions called {kind!r}", f"known are {' and '.join(kinds)}")
+    if kind is None:
+        return kinds[0]
+    error = DataError(f"there is no kind of questions called {kind!r}", f"known are {' and '.join(kinds)}")
+    return chosen(kind, kinds, error)

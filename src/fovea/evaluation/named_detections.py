@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fovea.choices import chosen
 from fovea.datasets.annotations import AnnotatedPicture, Category
 from fovea.errors import DataError, ExpressionError
 from fovea.evaluation.average_precision import PER_PICTURE, Detections, Shape, average_precision, federated
@@ -73,10 +74,7 @@ def known_protocol(name: str) -> Protocol:
         DataError: there is no such protocol.
     """
     known: tuple[Protocol, ...] = get_args(Protocol)
-    for one in known:
-        if name == one:
-            return one
-    raise DataError(f"there is no protocol called {name!r}", f"known are {' and '.join(known)}")
+    return chosen(name, known, DataError(f"there is no protocol called {name!r}", f"known are {' and '.join(known)}"))
 
 
 def names_as_asked(grounder: Grounder, names: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from fovea.choices import chosen
 from fovea.errors import DataError, ExpressionError, PictureError, RegionError
 from fovea.evaluation.named_pictures import NamedPicture, NamingBenchmark
 from fovea.evaluation.results import Row, append, resume
@@ -33,10 +34,8 @@ def known_form(name: str) -> RegionForm:
     Raises:
         DataError: there is no such form.
     """
-    for known in get_args(RegionForm):
-        if name == known:
-            return known
-    raise DataError(f"regions cannot be given as {name!r}", f"known are {', '.join(get_args(RegionForm))}")
+    known: tuple[RegionForm, ...] = get_args(RegionForm)
+    return chosen(name, known, DataError(f"regions cannot be given as {name!r}", f"known are {', '.join(known)}"))
 
 
 @dataclass(frozen=True)

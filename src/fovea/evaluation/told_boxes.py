@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fovea.choices import chosen
 from fovea.errors import DataError
 from fovea.language.box_text import Box, GridCodec
 from fovea.regions import box_iou
@@ -31,10 +32,8 @@ def known_policy(name: str) -> InvalidPolicy:
         DataError: there is no such policy.
     """
     known: tuple[InvalidPolicy, ...] = get_args(InvalidPolicy)
-    for one in known:
-        if name.replace("-", "_") == one:
-            return one
-    raise DataError(f"answers that cannot be read do not count as {name!r}", f"known are {' and '.join(known)}")
+    error = DataError(f"answers that cannot be read do not count as {name!r}", f"known are {' and '.join(known)}")
+    return chosen(name.replace("-", "_"), known, error)
 
 
 def size_class(box: Box, frame: float = _FRAME) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from fovea.choices import chosen
 from fovea.errors import ExpressionError
 from fovea.language.templates import checked_template
 
@@ -51,10 +52,9 @@ def known_reduce(name: str) -> Reduce:
     Raises:
         ExpressionError: there is no such way.
     """
-    for known in get_args(Reduce):
-        if name == known:
-            return known
-    raise ExpressionError(f"templates cannot be joined by {name!r}", f"known are {' and '.join(get_args(Reduce))}")
+    known: tuple[Reduce, ...] = get_args(Reduce)
+    error = ExpressionError(f"templates cannot be joined by {name!r}", f"known are {' and '.join(known)}")
+    return chosen(name, known, error)
 
 
 def sentences(name: str, templates: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ import numpy as np
 from fovea.answers import ScoreMatrix
 from fovea.backbones.clip import ClipEncoder
 from fovea.cache import FeatureCache
+from fovea.choices import chosen
 from fovea.errors import ExpressionError
 from fovea.language.templates import fill
 from fovea.marks import MarkStyle
@@ -38,10 +39,9 @@ def known_aggregate(name: str) -> Aggregate:
     Raises:
         ExpressionError: there is no such aggregate.
     """
-    for known in get_args(Aggregate):
-        if name == known:
-            return known
-    raise ExpressionError(f"there is no aggregate called {name!r}", f"known are {', '.join(get_args(Aggregate))}")
+    known: tuple[Aggregate, ...] = get_args(Aggregate)
+    error = ExpressionError(f"there is no aggregate called {name!r}", f"known are {', '.join(known)}")
+    return chosen(name, known, error)
 
 
 def style_logits(embeddings: Sequence[np.ndarray], texts: np.ndarray, scale: float) -> np.ndarray:

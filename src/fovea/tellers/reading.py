@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from fovea.choices import chosen
 from fovea.errors import ExpressionError
 from fovea.language.box_answers import read_box
 from fovea.language.box_text import Box, GridCodec
@@ -19,10 +20,8 @@ def known_reading(name: str) -> Reading:
         ExpressionError: there is no such reading.
     """
     known: tuple[Reading, ...] = get_args(Reading)
-    for one in known:
-        if name == one:
-            return one
-    raise ExpressionError(f"there is no reading called {name!r}", f"known are {' and '.join(known)}")
+    error = ExpressionError(f"there is no reading called {name!r}", f"known are {' and '.join(known)}")
+    return chosen(name, known, error)
 
 
 def box_of(answer: str, codec: GridCodec, size: tuple[int, int], reading: Reading) -> Box | None:
