@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fovea.cli.failures import PARTLY
 from fovea.cli.options import DeviceOption, DtypeOption, JsonOption, ModelsOption
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from fovea.evaluation.bias import AuditPicture, Names
 
 NAME = "audit"
-
-# Some inputs failed.
-_PARTLY = 3
 
 app = typer.Typer(no_args_is_help=True, help="Measure what else a visual prompt does to a model.")
 
@@ -101,7 +99,7 @@ def bias(
     for name, reason in audit.failed.items():
         typer.echo(f"skipped {name}: {reason}", err=True)
     if audit.failed:
-        raise typer.Exit(_PARTLY)
+        raise typer.Exit(PARTLY)
 
 
 def _data(

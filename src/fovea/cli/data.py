@@ -12,15 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fovea.cli import data_cutouts, data_paste, data_tokens
-from fovea.cli.options import DeviceOption, DtypeOption, JsonOption, ModelsOption, PointsPerSideOption
+from fovea.cli.failures import PARTLY
+from fovea.cli.options import (
+    DeviceOption,
+    DryRunOption,
+    DtypeOption,
+    JsonOption,
+    LimitOption,
+    ModelsOption,
+    PointsPerSideOption,
+    ShardOption,
+    WorkersOption,
+    share_of,
+)
 
 if TYPE_CHECKING:
     from fovea.pipelines.rgba import RgbaRun
 
 NAME = "data"
-
-# Some inputs failed.
-_PARTLY = 3
 
 app = typer.Typer(no_args_is_help=True, help="Make training data from data.")
 
@@ -67,12 +76,10 @@ def rgba(
         int, typer.Option("--per-shard", min=1, help="Pictures of a shard, where the source is no shard itself.")
     ] = 1000,
     folders: Annotated[bool, typer.Option("--folders", help="Write folders in place of tar files.")] = False,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")] = 1,
-    share: Annotated[
-        str, typer.Option("--shard", metavar="I/N", help="Do the I-th of N shares, for several machines: 1/4 to 4/4.")
-    ] = "1/1",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Pictures at most.", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do and do nothing.")] = False,
+    workers: WorkersOption = 1,
+    share: ShardOption = "1/1",
+    limit: LimitOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
@@ -85,7 +92,7 @@ def rgba(
     from fovea.pipelines.rgba import RgbaRun
     from fovea.pipelines.sources import make_plan
 
-    mine, shares = _share(share)
+    mine, shares = share_of(share)
     names = {} if classes is None else read_class_names(classes)
     settings = Settings(models, captioner, points_per_side, per_picture, Ranking(keep, min_score), device, dtype)
     plan = make_plan(sources, per_shard, names, limit)
@@ -98,14 +105,7 @@ def rgba(
     waiting = run.run(workers, _progress)
     _tell_result(run, before["regions"], waiting, time.monotonic() - begun, as_json)
     if run.count()["failed"]:
-        raise typer.Exit(_PARTLY)
-
-
-def _share(text: str) -> tuple[int, int]:
-    first, slash, second = text.partition("/")
-    if slash and first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second):
-        return int(first), int(second)
-    raise typer.BadParameter(f"{text!r} is no share: write 1/4, 2/4, 3/4 or 4/4", param_hint="--shard")
+        raise typer.Exit(PARTLY)
 
 
 @contextmanager

@@ -9,12 +9,10 @@ from typing import Annotated
 
 import typer
 
-from fovea.cli.options import JsonOption
+from fovea.cli.failures import PARTLY
+from fovea.cli.options import JsonOption, LimitOption, PicturesOption, WorkersOption
 
 NAME = "cutouts"
-
-# Some inputs failed.
-_PARTLY = 3
 
 
 def run(
@@ -27,23 +25,15 @@ def run(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the cut-outs go.", show_default=False)],
-    pictures: Annotated[
-        Path | None,
-        typer.Option(
-            "--pictures",
-            metavar="DIR",
-            help="Where the file's pictures are; beside it by default.",
-            show_default=False,
-        ),
-    ] = None,
+    pictures: PicturesOption = None,
     least_share: Annotated[
         float, typer.Option("--least-share", min=0, max=1, help="Share of its box that a thing fills at least ...")
     ] = 0.05,
     most_share: Annotated[float, typer.Option("--most-share", min=0, max=1, help="... and at most.")] = 0.95,
     least_side: Annotated[int, typer.Option("--least-side", min=1, help="Pixels of its longer side at least ...")] = 32,
     longest: Annotated[int, typer.Option("--longest", min=1, help="... and at most: larger ones are shrunk.")] = 512,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")] = 1,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Pictures at most.", show_default=False)] = None,
+    workers: WorkersOption = 1,
+    limit: LimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Cut the annotated things out, each the largest piece of its mask: DIR/CATEGORY/NUMBER.png.
@@ -78,4 +68,4 @@ def run(
         typer.echo(f"{counts['regions']} cut-outs from {counts['ok']} pictures in {out}; left out: {gone}")
     if counts["failed"]:
         typer.echo(f"{counts['failed']} pictures failed: see {out / 'status'}", err=True)
-        raise typer.Exit(_PARTLY)
+        raise typer.Exit(PARTLY)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fovea.cli.options import JsonOption
+from fovea.cli.options import JsonOption, WorkersOption
 
 if TYPE_CHECKING:
     from fovea.pasting.pictures import Pasting
@@ -76,7 +76,7 @@ def run(
     referral: Annotated[
         bool, typer.Option("--referral", help="Paste things of one name, told apart by where they are.")
     ] = False,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")] = 1,
+    workers: WorkersOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Paste cut-outs on backgrounds: images/ and instances.json, whose annotations have a "phrase".

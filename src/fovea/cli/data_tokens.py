@@ -9,12 +9,21 @@ from typing import Annotated
 
 import typer
 
-from fovea.cli.options import DeviceOption, DtypeOption, JsonOption, ModelsOption
+from fovea.cli.failures import PARTLY
+from fovea.cli.options import (
+    DeviceOption,
+    DryRunOption,
+    DtypeOption,
+    JsonOption,
+    LimitOption,
+    ModelsOption,
+    PicturesOption,
+    ShardOption,
+    WorkersOption,
+    share_of,
+)
 
 NAME = "tokens"
-
-# Some inputs failed.
-_PARTLY = 3
 
 
 def run(
@@ -25,15 +34,7 @@ def run(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the shards go.", show_default=False)],
-    pictures: Annotated[
-        Path | None,
-        typer.Option(
-            "--pictures",
-            metavar="DIR",
-            help="Where the file's pictures are; beside it by default.",
-            show_default=False,
-        ),
-    ] = None,
+    pictures: PicturesOption = None,
     models: ModelsOption = "mini-vit",
     clip_size: Annotated[
         int, typer.Option("--clip-size", min=0, max=2048, help="Side of CLIP's input in pixels; 0: its own.")
@@ -49,12 +50,10 @@ def run(
         ),
     ] = "transformer",
     per_shard: Annotated[int, typer.Option("--per-shard", min=1, help="Pictures of a shard.")] = 512,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")] = 1,
-    share: Annotated[
-        str, typer.Option("--shard", metavar="I/N", help="Do the I-th of N shares, for several machines: 1/4 to 4/4.")
-    ] = "1/1",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Pictures at most.", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do and do nothing.")] = False,
+    workers: WorkersOption = 1,
+    share: ShardOption = "1/1",
+    limit: LimitOption = None,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
@@ -73,7 +72,7 @@ def run(
     boxed = open_source(source, pictures)
     boxed = boxed if limit is None else boxed.part(0, min(limit, len(boxed)))
     settings = TokenSettings(models, clip_size, positions, per_shard, device, dtype, known_token_kind(token_kind))
-    work = TokenRun(boxed, settings, out, _share(share))
+    work = TokenRun(boxed, settings, out, share_of(share))
     total = sum(len(work.pictures(number)) for number in work.units)
     left = sum(len(work.pictures(number)) for number in work.missing())
     if dry_run:
@@ -96,12 +95,4 @@ def run(
         said = ", ".join(f"{value} {key}" for key, value in summary.items())
         typer.echo(f"{said}; {left} pictures in {seconds:.0f} s; the tokens are in {out}")
     if counts["failed"]:
-        raise typer.Exit(_PARTLY)
-
-
-def _share(text: str) -> tuple[int, int]:
-    """``1/4`` as numbers."""
-    first, _, second = text.partition("/")
-    if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
-        raise typer.BadParameter(f"{text!r} is no share, write I/N as in 1/4", param_hint="--shard")
-    return int(first), int(second)
+        raise typer.Exit(PARTLY)

@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from fovea.cli.failures import say_failed
+
 if TYPE_CHECKING:
     from fovea.evaluation.experiment import Experiment
-
-# Some inputs failed.
-_PARTLY = 3
-
-# Failed pictures that are named one by one.
-_NAMED = 5
 
 
 def run_naming(table: str | None, base: Experiment, region: str, out: Path | None, as_json: bool) -> None:
@@ -43,14 +39,7 @@ def run_naming(table: str | None, base: Experiment, region: str, out: Path | Non
     else:
         for line in markdown(results):
             typer.echo(line)
-    # Pictures fail whoever looks at them.
-    failed = results[0]["failed"]
-    for one in failed[:_NAMED]:
-        typer.echo(f"skipped {one['key']}: {one['reason']}", err=True)
-    if len(failed) > _NAMED:
-        typer.echo(f"skipped {len(failed) - _NAMED} more pictures; --json names them", err=True)
-    if failed:
-        raise typer.Exit(_PARTLY)
+    say_failed(results[0]["failed"])
 
 
 def markdown(results: list[dict[str, Any]]) -> Iterator[str]:

@@ -123,3 +123,29 @@ OutOption = Annotated[
         "--out", metavar="FILE", help="Write the picture with what was found drawn on it.", show_default=False
     ),
 ]
+
+# --- of runs over many pictures ---------------------------------------------------------------------------------------
+
+PicturesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--pictures",
+        metavar="DIR",
+        help="Where the file's pictures are; beside it by default.",
+        show_default=False,
+    ),
+]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that work side by side.")]
+ShardOption = Annotated[
+    str, typer.Option("--shard", metavar="I/N", help="Do the I-th of N shares, for several machines: 1/4 to 4/4.")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Pictures at most.", show_default=False)]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what there is to do and do nothing.")]
+
+
+def share_of(shard: str) -> tuple[int, int]:
+    """``1/4``, as ``--shard`` has it, as numbers."""
+    first, _, second = shard.partition("/")
+    if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
+        raise typer.BadParameter(f"{shard!r} is no share: write 1/4, 2/4, 3/4 or 4/4", param_hint="--shard")
+    return int(first), int(second)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fovea.cli.failures import say_failed
+
 if TYPE_CHECKING:
     from fovea.evaluation.telling_rows import TellingRow
     from fovea.evaluation.telling_tables import TellingExperiment
@@ -56,12 +58,6 @@ InvalidOption = Annotated[
 DrawsOption = Annotated[
     int, typer.Option("--draws", min=1, help="Of blind guesses and of examples.", rich_help_panel=_PANEL)
 ]
-
-# Some inputs failed.
-_PARTLY = 3
-
-# Failed pictures that are named one by one.
-_NAMED = 5
 
 
 def chosen_rows(teller: str | None, peers: list[str], own: tuple[str, ...]) -> list[TellingRow]:
@@ -125,17 +121,7 @@ def run_telling(
     else:
         for line in markdown(results):
             typer.echo(line)
-    _say_failed(results[0]["failed"])
-
-
-def _say_failed(failed: list[dict[str, str]]) -> None:
-    """Pictures fail whoever looks at them."""
-    for one in failed[:_NAMED]:
-        typer.echo(f"skipped {one['key']}: {one['reason']}", err=True)
-    if len(failed) > _NAMED:
-        typer.echo(f"skipped {len(failed) - _NAMED} more pictures; --json names them", err=True)
-    if failed:
-        raise typer.Exit(_PARTLY)
+    say_failed(results[0]["failed"])
 
 
 _COLUMNS = ("mIoU", "mIoU_S", "mIoU_M", "mIoU_L", "P@0.3", "P@0.5", "unread")
