@@ -18,21 +18,24 @@ from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from fovea.backbones.sources import MINIS
 from fovea.networks.pixels import CLIP_MEAN, CLIP_STD
+from fovea.training.clip_loss import normalise
 from fovea.training.clip_scenes import NO_LABEL
 from fovea.training.loop import Batch
 from fovea.training.optimizers import WeightGroup
 from fovea.training.saying_vocabulary import IMAGE_TOKEN, build_saying_tokenizer
 from fovea.training.settings import TrainSettings
+from fovea.training.vlm_numbers import NumberCode
 from fovea.training.vlm_scenes import NAMES, VlmScenes
 from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
 #: How boxes are written for it: :class:`fovea.language.box_text.GridCodec` and ``Prompting``.
-_HOST = {"codec": {"cells": 16, "frame": 16}, "before": "", "end": ".<end>"}
+_HOST = {"codec": {"cells": 8, "frame": 8}, "before": "", "end": ".<end>"}
 
 # How much naming the places counts beside the sentences, and looking at what is spoken of.
 _PLACES, _LOOKS = 0.5, 0.3
-# Layers of which half of the heads look at what is spoken of: behind the first, which has to learn the names.
-_LOOKING = (1, 2)
+# The layer of which half of the heads look at what is spoken of, behind the first, which has to learn the names; and
+# the one of which half look at the numbers that are read.
+_LOOKING, _READING = 1, 2
 # Batches that the start looks at.
 _START = 40
 # The tower has learnt; it only has to see colours more exactly.
@@ -64,7 +67,7 @@ def mini_config() -> LlavaConfig:
         ),
         text_config=LlamaConfig(
             hidden_size=256,
-            intermediate_size=704,
+            intermediate_size=512,
             num_hidden_layers=4,
             num_attention_heads=8,
             vocab_size=len(tokenizer),
@@ -129,41 +132,37 @@ def look_loss(attention: Tensor, looking: Tensor, places: Tensor) -> Tensor:
     Args:
         attention: ``(B, heads, K * L, P)`` probabilities of the picture's places.
         looking: ``(B, K, L)`` bool, tokens that count.
-        places: ``(B, K, P)`` bool, where the thing of each sentence is.
+        places: ``(B, K, L, P)`` bool, what each ought to look at.
 
     Returns:
         Mean negative logarithm of the attention that lies there, a scalar; 0 where no token counts.
     """
     by_sentence = attention.unflatten(2, looking.shape[1:])
-    inside = (by_sentence * places[:, None, :, None]).sum(-1).clamp(min=1e-6).log().mean(1)
+    inside = (by_sentence * places[:, None]).sum(-1).clamp(min=1e-6).log().mean(1)
     return -(inside * looking).sum() / looking.sum().clamp(min=1)
 
 
 class _Sayer(nn.Module):
     """One forward pass over pictures with several sentences each."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, llava: LlavaForConditionalGeneration) -> None:
         super().__init__()
         self.llava = llava
         self.scale = nn.Parameter(torch.tensor(3.0))
-        for name, values in (("mean", CLIP_MEAN), ("std", CLIP_STD)):
-            self.register_buffer(name, torch.tensor(values), persistent=False)
+        self.code = NumberCode(llava.config.vision_config.hidden_size)
 
     def forward(self, batch: Batch, names: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is said, which name every place shows, and how little is looked at what is spoken of.
+        """What is said, which name every place shows, and how little is looked at what is spoken of and read.
 
         Args:
             batch: see :class:`fovea.training.vlm_scenes.VlmScenes`.
             names: ``(N, W)`` int64, the words of every name, -1 behind the last.
 
         Returns:
-            ``(B, K, L, vocabulary)``; ``(B, P, N)``; a scalar, :func:`look_loss`.
+            ``(B, K, L, vocabulary)``; ``(B, P, N)``; ``(2,)``, :func:`look_loss`.
         """
         core = self.llava.model
-        places = core.multi_modal_projector(self.see(batch["pixels"]))
+        places = core.multi_modal_projector(self.see(batch["pixels"]) + self.code(batch["numbers"]))
         ids = batch["ids"]
         count, length = ids.shape[1:]
         embed = core.get_input_embeddings()
@@ -181,16 +180,20 @@ class _Sayer(nn.Module):
             output_attentions=True,
         )
         hidden = output.last_hidden_state[:, places.shape[1] :]
-        looks = [output.attentions[layer][:, ::2, places.shape[1] :, : places.shape[1]] for layer in _LOOKING]
-        looked = torch.stack([look_loss(look, batch["looking"], batch["places"]) for look in looks]).mean()
+        looked = [
+            look_loss(
+                output.attentions[layer][:, ::2, places.shape[1] :, : places.shape[1]], batch["looking"], batch[key]
+            )
+            for layer, key in ((_LOOKING, "places"), (_READING, "reads"))
+        ]
         words = named_directions(embed.weight, names)
         shown = F.normalize(places, dim=-1) @ words.T * self.scale.exp()
-        return self.llava.lm_head(hidden).unflatten(1, (count, length)), shown, looked
+        return self.llava.lm_head(hidden).unflatten(1, (count, length)), shown, torch.stack(looked)
 
     def see(self, pixels: Tensor) -> Tensor:
         """``(B, P, D)``: what the tower says of every place of pixels ``(B, S, S, 3)`` uint8."""
-        planes = ((pixels.float() / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
-        seen: Tensor = self.llava.model.vision_tower(planes, output_hidden_states=True).hidden_states[-1][:, 1:]
+        tower = self.llava.model.vision_tower
+        seen: Tensor = tower(normalise(pixels), output_hidden_states=True).hidden_states[-1][:, 1:]
         return seen
 
 
@@ -238,6 +241,7 @@ class VlmObjective:
         tokens, labels = look_at_scenes(self.module.see, self.batches(settings), batches)
         names = named_directions(core.get_input_embeddings().weight.detach(), self.names)
         start_projector(core.multi_modal_projector, tokens, labels, names)
+        self.module.code.start(float((tokens - tokens.mean(0)).norm(dim=1).mean()))
         start_heads(core.language_model.layers)
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
@@ -253,10 +257,11 @@ class VlmObjective:
         losses = {
             "say": F.cross_entropy(said[..., :-1, :].flatten(0, 2), wanted.flatten(), ignore_index=NO_LABEL),
             "places": F.cross_entropy(shown.flatten(0, 1), batch["place_names"].flatten(), ignore_index=NO_LABEL),
-            "looks": looked,
+            "looks": looked[0],
+            "reads": looked[1],
         }
         parts = {key: float(value.detach()) for key, value in losses.items()}
-        return losses["say"] + _PLACES * losses["places"] + _LOOKS * losses["looks"], parts
+        return losses["say"] + _PLACES * losses["places"] + _LOOKS * (losses["looks"] + losses["reads"]), parts
 
     def start_from(self, directory: Path) -> None:
         """Take the weights that :meth:`export` wrote."""
