@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from host_kinds import KINDS, coloured_pictures, host_of, spelling_tokenizer
+from torch import nn
 
 from fovea.backbones.host import load_host
 from fovea.backbones.host_text import HostText, PictureMarks
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.box_text import GridCodec, Prompting
+from fovea.networks.host_shape import tower_of
 
 PICTURES = coloured_pictures(3)
 NAMES = ("cat", "old umbrella", "dog")
@@ -27,6 +29,23 @@ def test_answers_do_not_depend_on_what_else_is_asked(kind: str) -> None:
     assert all("<" not in answer for answer in told)
     assert (host.size, host.grid, host.width) == (32, (4, 4), 32)
     assert host.answer(PICTURES[:0], []) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_is_seen_once_whatever_is_asked_of_it(kind: str) -> None:
+    """Two questions about one picture and one about another, with two solved examples in front of each."""
+    host = host_of(kind)
+    seen: list[int] = []
+    questions = [host.prompting.question(name) for name in NAMES]
+    examples = [(picture, host.prompting.answered("cat", "[0,0,14,14]")) for picture in coloured_pictures(5)[3:]]
+    asked = PICTURES[[0, 1, 0]]
+    alone = [host.answer(asked[[i]], [questions[i]], beams=2, examples=examples)[0] for i in range(3)]
+    embedding = next(module for module in tower_of(host.model).modules() if isinstance(module, nn.Conv2d))
+    handle = embedding.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    told = host.answer(asked, questions, beams=2, examples=examples)
+    handle.remove()
+    assert told == alone
+    assert sum(seen) == 4
 
 
 def test_a_directory_says_how_it_is_asked(tiny_llava_directory: Path, tmp_path: Path) -> None:

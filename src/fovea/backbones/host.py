@@ -20,8 +20,9 @@ from fovea.backbones.sources import check_complete, fingerprint, load_key, not_l
 from fovea.errors import CheckpointError
 from fovea.language.box_text import GridCodec, Prompting
 from fovea.networks.flamingo_files import load_flamingo
-from fovea.networks.host_shape import Room, shape_of
+from fovea.networks.host_shape import Room, shape_of, tower_of
 from fovea.networks.insert_ports import PORTS
+from fovea.networks.seen_once import seen_once
 
 # Questions in one pass; captioners are large, and beams make more of them.
 _CHUNK = 16
@@ -181,18 +182,19 @@ class Host:
         feed = self._feed(self._normalised(shown), rows, token)
         end = self.text.end_token(self.prompting, self.codec)
         model: Any = self.model
-        written = model.generate(
-            **feed,
-            num_beams=beams,
-            do_sample=False,
-            max_new_tokens=max(_LENGTH, self.text.most_tokens(self.prompting, self.codec)),
-            eos_token_id=end,
-            pad_token_id=self.text.pad,
-            # No picture would stand behind it.
-            suppress_tokens=[token],
-            # Models state one for captions; it would also look up places where no word is.
-            repetition_penalty=1.0,
-        )
+        with seen_once(tower_of(self.model)):
+            written = model.generate(
+                **feed,
+                num_beams=beams,
+                do_sample=False,
+                max_new_tokens=max(_LENGTH, self.text.most_tokens(self.prompting, self.codec)),
+                eos_token_id=end,
+                pad_token_id=self.text.pad,
+                # No picture would stand behind it.
+                suppress_tokens=[token],
+                # Models state one for captions; it would also look up places where no word is.
+                repetition_penalty=1.0,
+            )
         new = written[:, rows["ids"].shape[1] :].tolist()
         return [self.text.answer(question, row, end) for question, row in zip(questions, new, strict=True)]
 

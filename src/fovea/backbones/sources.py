@@ -81,6 +81,8 @@ def _minis(name: str, *clips: str) -> ModelSources:
         embedded=True,
         matcher=_mini("mini-itm"),
         alphas=(_mini("mini-alpha-clip"),),
+        vlm=_mini("mini-vlm"),
+        peer=_mini("mini-pin"),
     )
 
 

@@ -198,7 +198,11 @@ TRAININGS: dict[str, Training] = {
             "mini-sam", TrainSettings(steps=4400, batch_size=8, lr=1e-3, muon_lr=0.003, warmup=150, log_every=50), _sam
         ),
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
-        Training("mini-vlm", TrainSettings(steps=1800, batch_size=32, lr=1.5e-3, muon_lr=0.02), _vlm),
+        Training(
+            "mini-vlm",
+            TrainSettings(steps=3400, batch_size=32, lr=1.5e-3, muon_lr=0.02, average_decay=0.99, precision="bf16"),
+            _vlm,
+        ),
         Training(
             "mini-alpha-clip",
             AlphaSettings(
@@ -251,6 +255,13 @@ TRAININGS: dict[str, Training] = {
             HeadSettings(steps=450_000, batch_size=16, lr=2.5e-5, milestones=(350 / 450, 420 / 450)),
             _region_spot,
             data=_TOKENS,
+        ),
+        Training(
+            "mini-pin",
+            PinSettings(steps=600, batch_size=32, average_decay=0.98, evaluate_every=100),
+            _pin,
+            data=_CUT_OUTS,
+            start=MINIS / "mini-vlm",
         ),
         # 160 times 60,000 pictures, as published.
         Training("pin", PinSettings(steps=150_000), _pin, data=_CUT_OUTS, needs_start="a captioner"),
