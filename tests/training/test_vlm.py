@@ -27,7 +27,12 @@ THINGS = [Seen("dog", "red", (8, 2, 0, 1)), Seen("alarm clock", None)]
 
 @pytest.mark.parametrize(
     "text",
-    [" dog numbered [3,12,5,16].", " t-shirt shown again [5,7,0,8].", " is there an egg in the image? yes.", " at 3, 10"],
+    [
+        " dog numbered [3,12,5,16].",
+        " t-shirt shown again [5,7,0,8].",
+        " is there an egg in the image? yes.",
+        " at 3, 10",
+    ],
 )
 def test_decoded_text_is_what_was_encoded(text: str) -> None:
     tokenizer = build_saying_tokenizer()
@@ -124,7 +129,9 @@ def test_batches_agree_with_their_sentences() -> None:
     for key, value in first.items():
         np.testing.assert_array_equal(value, again[key])
     tokenizer = data.tokenizer
-    for ids, learnt in zip(first["ids"].reshape(-1, SENTENCE_LENGTH), first["learnt"].reshape(-1, SENTENCE_LENGTH), strict=True):
+    for ids, learnt in zip(
+        first["ids"].reshape(-1, SENTENCE_LENGTH), first["learnt"].reshape(-1, SENTENCE_LENGTH), strict=True
+    ):
         rest = tokenizer.decode(ids[learnt])
         given = tokenizer.decode(ids[~learnt & (ids > 0)])
         assert rest.endswith(".<end>")

@@ -14,10 +14,13 @@ from fovea.backbones.matching import MatchingModel
 from fovea.backbones.matching_loading import load_matching
 from fovea.backbones.sources import MINIS
 from fovea.cache import FeatureCache
+from fovea.evaluation.benchmarks import Source
 from fovea.evaluation.examples import composed_examples, composed_part_examples
 from fovea.evaluation.grounding import evaluate_grounding, summarise
 from fovea.evaluation.pointing import evaluate_pointing
 from fovea.evaluation.segmentation import evaluate_segmenter
+from fovea.evaluation.telling_rows import peer_row, untrained_row
+from fovea.evaluation.telling_tables import TellingExperiment, measure_telling
 from fovea.grounder import Grounder
 from fovea.heat.igrs import Roles, refine
 from fovea.language.pieces import PREFIX, word_pieces
@@ -25,7 +28,8 @@ from fovea.language.primary import resolve_finder
 from fovea.pictures import Picture, open_picture
 from fovea.proposers.grid_settings import MINI_GRID
 from fovea.recipes import load
-from fovea.scenes.glyphs import glyphs_of
+from fovea.regions import box_iou
+from fovea.scenes.glyphs import glyphs_of, pasted_glyphs
 from fovea.scenes.scene import compose
 
 PICTURES = 40
@@ -180,3 +184,24 @@ def test_true_and_false_statements_are_told_apart(matching: MatchingModel) -> No
         matches = matching.match(picture, matching.embed_texts(texts, cache))
         right += [(match.score > 0.5) == (i < len(here)) for i, match in enumerate(matches)]
     assert np.mean(right) > 0.75
+
+
+def test_a_captioner_says_where_things_are_that_were_never_pasted() -> None:
+    experiment = TellingExperiment(source=Source(limit=30, seed=1_500_000, names="held-out"), device="cpu", draws=2)
+    rows = [peer_row(str(MINIS / "mini-pin")), untrained_row("raw"), untrained_row("random")]
+    pin, raw, blind = (row["metrics"]["all"] for row in measure_telling(experiment, rows))
+    assert pin["mIoU"] > 0.35
+    assert pin["mIoU"] > blind["mIoU"] + 0.15
+    assert pin["unread"] < 0.1
+    assert raw["mIoU"] == 0
+
+
+def test_what_is_said_is_found_and_snapped_to_a_mask() -> None:
+    """End to end: a captioner says the box, SAM makes a mask of it, and its bounds come near to the truth."""
+    pin, overlaps = load("pin", device="cpu", snap=True), []
+    for seed in range(1_600_000, 1_600_012):
+        scene = compose(seed, glyphs=pasted_glyphs(), few=True)
+        answer = pin.find(scene.pixels, f"the {scene.things[0].name}")[0]
+        assert answer.status == "found"
+        overlaps.append(box_iou(np.array([answer.box], np.float32), scene.boxes[:1])[0, 0])
+    assert np.mean(overlaps) > 0.45

@@ -12,16 +12,16 @@ from fovea.scenes.glyphs import frequent_glyphs
 IMAGE_TOKEN = "<image>"
 
 _BLANK = "▁"
-_SENTENCE_WORDS = "a an the in is image there number things of yes no and coloured wall located at".split()
-#: Words that nothing is meant by: whatever stands between a thing and its numbers.
-OTHER_WORDS = tuple(
-    """
+_SENTENCE_WORDS = "a an the in is image there number things of yes no and coloured wall located at"
+_OTHER_WORDS = """
     again also are as been bearing being but can carrying does for from given has have having holding its just kept
     marked may much named not numbered or read reading said saying seen showing shown so still such that thing this to
     told very was what which who will with written
-    """.split()
-)
+"""
 _SIGNS = "0123456789[],.?"
+
+#: Words that nothing is meant by: whatever stands between a thing and its numbers.
+OTHER_WORDS = tuple(_OTHER_WORDS.split())
 
 
 def build_saying_tokenizer() -> PreTrainedTokenizerFast:
@@ -29,7 +29,12 @@ def build_saying_tokenizer() -> PreTrainedTokenizerFast:
 
     Whatever its case, decoded text is what was encoded, in lower case.
     """
-    words = {*_SENTENCE_WORDS, *OTHER_WORDS, *PAINTS, *(w for glyph in frequent_glyphs() for w in glyph.name.split())}
+    words = {
+        *_SENTENCE_WORDS.split(),
+        *OTHER_WORDS,
+        *PAINTS,
+        *(w for glyph in frequent_glyphs() for w in glyph.name.split()),
+    }
     tokens = [
         "<pad>", "<unk>", IMAGE_TOKEN, "<end>", _BLANK, *_SIGNS, f"{_BLANK}[", *sorted(_BLANK + word for word in words)
     ]  # fmt: skip

@@ -54,7 +54,7 @@ def ends_of(numbers: np.ndarray, here: np.ndarray) -> tuple[tuple[int, ...], np.
     """
     least, greatest = numbers[here].min(0), numbers[here].max(0)
     ends = np.where(np.arange(KINDS) < KINDS // 2, least, greatest)
-    return tuple(ends.tolist()), here & (numbers.T == ends[:, None])
+    return tuple(ends.tolist()), here & (ends[:, None] == numbers.T)
 
 
 class NumberCode(nn.Module):

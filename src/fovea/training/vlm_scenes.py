@@ -180,10 +180,7 @@ class VlmScenes(Dataset[dict[str, Any]]):
         masks = drawing.masks
         owners = _owners(masks, self.grid)
         numbers = draw_numbers(rng, owners) if rng.random() < _NUMBERED else np.full((len(owners), KINDS), -1)
-        things = [
-            _thing(each, owners == index, numbers)
-            for index, each in enumerate(layout.placements)
-        ]
+        things = [_thing(each, owners == index, numbers) for index, each in enumerate(layout.placements)]
         ground = word_of(*map(float, drawing.pixels[~masks.any(0)].mean(0)))
         labels = np.array([self._label[thing.seen.name] for thing in things] + [NO_LABEL])
         return {
