@@ -46,7 +46,8 @@ def seen_once(tower: nn.Module) -> Iterator[None]:
 def _equal(pictures: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of pictures that differ, and ``(N,)`` which of them each is."""
     known: dict[bytes, int] = {}
-    first, numbers = [], []
+    first: list[int] = []
+    numbers: list[int] = []
     for row, picture in enumerate(pictures):
         number = known.setdefault(picture.contiguous().view(torch.uint8).cpu().numpy().tobytes(), len(known))
         first += [row] * (number == len(first))

@@ -77,7 +77,7 @@ class NumberCode(nn.Module):
     @torch.no_grad()
     def start(self, length: float) -> None:
         """Set the size of codes by the length of what else lies on a place."""
-        self.codes *= _LENGTH * length / (KINDS**0.5 * self.codes.norm(dim=-1).mean())
+        self.codes.mul_(_LENGTH * length / (KINDS**0.5 * self.codes.norm(dim=-1).mean()))
 
     def forward(self, numbers: Tensor) -> Tensor:
         """The sum of the codes of all kinds.
