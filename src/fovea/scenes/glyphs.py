@@ -91,21 +91,9 @@ def sprite(glyph: Glyph, painted: str | None = None) -> tuple[Image.Image, ...]:
         The sprite at full, half and quarter size; mode ``RGBa`` (colours already multiplied by alpha, so that
         resampling leaves no dark rim).
     """
-    cell = _cell(glyph)
-    return _levels(cell if painted is None else paint(cell, PAINTS[painted]))
-
-
-def tinted(glyph: Glyph, colour: tuple[int, int, int]) -> tuple[Image.Image, ...]:
-    """A glyph painted in any colour, RGB 0..255, at full, half and quarter size, as :func:`sprite` gives them."""
-    return _levels(paint(_cell(glyph), colour))
-
-
-def _cell(glyph: Glyph) -> np.ndarray:
-    """``(CELL, CELL, 4)`` uint8 RGBA."""
     y, x = divmod(glyph.index, _COLUMNS)
-    return np.ascontiguousarray(_sheet()[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL])
-
-
-def _levels(cell: np.ndarray) -> tuple[Image.Image, ...]:
+    cell = np.ascontiguousarray(_sheet()[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL])
+    if painted is not None:
+        cell = paint(cell, PAINTS[painted])
     full = Image.fromarray(cell, "RGBA").convert("RGBa")
     return full, full.reduce(2), full.reduce(4)

@@ -32,7 +32,6 @@ class Placement:
         angle: rotation in degrees, counter-clockwise.
         flipped: mirrored left to right.
         painted: colour word it is painted in, or None for its own colours.
-        tint: any other colour it is painted in, RGB 0..255, for which there need not be a word.
     """
 
     glyph: Glyph
@@ -42,12 +41,11 @@ class Placement:
     angle: float
     flipped: bool
     painted: str | None
-    tint: tuple[int, int, int] | None = None
 
     @property
     def colour(self) -> str | None:
         """The colour word that surely describes it, or None."""
-        return None if self.tint else self.painted or self.glyph.colour
+        return self.painted or self.glyph.colour
 
 
 @dataclass(frozen=True)

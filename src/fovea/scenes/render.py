@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from fovea.scenes.backgrounds import background
-from fovea.scenes.glyphs import CELL, sprite, tinted
+from fovea.scenes.glyphs import CELL, sprite
 from fovea.scenes.layout import Layout, Placement
 
 #: The whole scene as a window: left, top and side, in shares of the scene's side.
@@ -41,7 +41,7 @@ def _stamp(placement: Placement, size: int, window: Window) -> tuple[np.ndarray,
     left, top, side = window
     scale = size / side
     length = placement.extent * scale
-    levels = tinted(placement.glyph, placement.tint) if placement.tint else sprite(placement.glyph, placement.painted)
+    levels = sprite(placement.glyph, placement.painted)
     # The coarsest level that is not enlarged: bilinear sampling then skips no pixel.
     level = 2 if length <= CELL / 4 else 1 if length <= CELL / 2 else 0
     source = levels[level]
