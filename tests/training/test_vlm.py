@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fovea.training.saying_vocabulary import IMAGE_TOKEN, OTHER_WORDS, build_say
 from fovea.training.settings import TrainSettings
 from fovea.training.vlm_numbers import KINDS, STEPS, NumberCode, draw_numbers, ends_of
 from fovea.training.vlm_objective import VlmObjective, itm_tower, look_loss, sentence_mask
-from fovea.training.vlm_scenes import NAMES, SENTENCE_LENGTH, Seen, VlmScenes, say
+from fovea.training.vlm_scenes import NAMES, Seen, VlmScenes, say
 from fovea.training.vlm_start import look_at_scenes, named_directions, start_heads, start_projector
 
 THINGS = [Seen("dog", "red", (8, 2, 0, 1)), Seen("alarm clock", None)]
@@ -73,7 +74,7 @@ def test_sentences_say_what_is_so() -> None:
 
 def test_numbers_are_told_in_any_words_where_there_are_some() -> None:
     for text in said("numbers"):
-        found = re.fullmatch(r"In the image is (?:a dog|an alarm clock) ([a-z ]+?)( \[8,2,0,1\])?\.", text)
+        found = re.fullmatch(r"In the image is (?:a dog|an alarm clock) ([a-z ]+?) (\[8,2,0,1\])?\.", text)
         assert found is not None
         assert bool(found[2]) == ("dog" in text)
         assert set(found[1].split()) <= set(OTHER_WORDS)
@@ -123,19 +124,46 @@ def test_codes_of_all_kinds_add_up() -> None:
     assert not found[1].any()
 
 
+def sentences(batch: dict[str, Any], *keys: str) -> Iterator[tuple[np.ndarray, ...]]:
+    """What a batch holds of every sentence."""
+    return zip(*(batch[key].reshape(-1, *batch[key].shape[2:]) for key in keys), strict=True)
+
+
+def test_numbers_that_are_told_lie_on_the_thing_and_are_read_there() -> None:
+    data, told = VlmScenes(seed=4, steps=2, batch_size=8, size=64, grid=4), 0
+    batch = data[0]
+    batch["on"] = np.repeat(batch["numbers"][:, None], batch["ids"].shape[1], axis=1)
+    for ids, places, reads, numbers in sentences(batch, "ids", "places", "reads", "on"):
+        found = re.search(r"\[(\d),(\d),(\d),(\d)\]", data.tokenizer.decode(ids))
+        if found is None:
+            assert (reads == places).all()
+            continue
+        told += 1
+        here = places[0]
+        tokens = data.tokenizer.convert_ids_to_tokens(ids.tolist())
+        first = tokens.index("▁[")
+        for kind, digit in enumerate(map(int, found.groups())):
+            least = kind < KINDS // 2
+            assert digit == (min if least else max)(numbers[here, kind])
+            # In front of the digit, which is two tokens behind the one before.
+            assert (reads[first + 2 * kind] == (here & (numbers[:, kind] == digit))).all()
+    assert told > 10
+
+
 def test_batches_agree_with_their_sentences() -> None:
     data = VlmScenes(seed=3, steps=5, batch_size=4, size=64, grid=4)
     first, again = data[2], data[2]
     for key, value in first.items():
         np.testing.assert_array_equal(value, again[key])
     tokenizer = data.tokenizer
-    for ids, learnt in zip(
-        first["ids"].reshape(-1, SENTENCE_LENGTH), first["learnt"].reshape(-1, SENTENCE_LENGTH), strict=True
-    ):
+    for ids, learnt in sentences(first, "ids", "learnt"):
         rest = tokenizer.decode(ids[learnt])
         given = tokenizer.decode(ids[~learnt & (ids > 0)])
-        assert rest.endswith(".<end>")
-        assert given.endswith((" a", " an", " is", "?"))
+        if given.split()[-1] in OTHER_WORDS:
+            assert re.fullmatch(r" (\[\d,\d,\d,\d\])?\.<end>", rest)
+        else:
+            assert rest.endswith(".<end>")
+            assert given.endswith((" a", " an", " is", "?"))
     labels = set(first["place_names"].ravel().tolist())
     assert NO_LABEL in labels
     assert labels <= {NO_LABEL, *range(len(NAMES))}
@@ -163,6 +191,8 @@ def batch(objective: VlmObjective, size: int = 2) -> dict[str, Any]:
 def test_sentences_side_by_side_are_sentences_alone(objective: VlmObjective) -> None:
     """Packed behind one picture, or asked of the model of transformers one at a time."""
     some = batch(objective, 1)
+    # What lies on places is added in training alone.
+    some["numbers"][:] = -1
     llava = objective.module.llava.eval()
     with torch.no_grad():
         packed = objective.module(some, objective.names)[0]
@@ -201,11 +231,12 @@ def test_sentences_look_where_their_thing_is() -> None:
             if not looking.any():
                 continue
             told += 1
+            assert (places == places[0]).all()
             # Up to its first token that looks, a sentence ends in the name of what stands there, and nowhere else.
             begun = data.tokenizer.decode(ids[: looking.argmax() + 1])
-            (name,) = {NAMES[label] for label in labels[places]}
+            (name,) = {NAMES[label] for label in labels[places[0]]}
             assert begun.endswith(f" {name}")
-            assert (labels == NAMES.index(name)).sum() == places.sum()
+            assert (labels == NAMES.index(name)).sum() == places[0].sum()
             assert looking[looking.argmax() : (ids > 0).sum()].all()
             assert not looking[(ids > 0).sum() :].any()
     assert told > 12
@@ -214,13 +245,13 @@ def test_sentences_look_where_their_thing_is() -> None:
 def test_looks_are_measured_where_they_ought_to_lie() -> None:
     attention = torch.rand(2, 3, 2 * 4, 5).softmax(-1) * 0.8
     looking = torch.rand(2, 2, 4) < 0.5
-    places = torch.rand(2, 2, 5) < 0.5
+    places = torch.rand(2, 2, 4, 5) < 0.5
     total, count = 0.0, 0
     for picture in range(2):
         for sentence in range(2):
             for token in range(4):
                 if looking[picture, sentence, token]:
-                    inside = attention[picture, :, 4 * sentence + token, places[picture, sentence]].sum(-1)
+                    inside = attention[picture, :, 4 * sentence + token, places[picture, sentence, token]].sum(-1)
                     total -= float(inside.clamp(min=1e-6).log().mean())
                     count += 1
     assert float(look_loss(attention, looking, places)) == pytest.approx(total / count, rel=1e-5)

@@ -116,7 +116,7 @@ def say(rng: np.random.Generator, kind: str, things: list[Seen], ground: str) ->
     named = f"{given} {thing.name}"
     if kind == "numbers":
         words = " ".join(rng.choice(OTHER_WORDS, rng.integers(1, _MOST_FILLERS + 1)))
-        told = "." if thing.numbers is None else f" [{','.join(map(str, thing.numbers))}]."
+        told = " ." if thing.numbers is None else f" [{','.join(map(str, thing.numbers))}]."
         return Said(f"{named} {words}", told, index, named, numbered=True)
     rest = _rest(rng, kind, thing, things, ground)
     if rest is None:
