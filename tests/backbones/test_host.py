@@ -66,6 +66,8 @@ def test_a_directory_says_how_it_is_asked(tiny_llava_directory: Path, tmp_path: 
         ("{", "is no JSON"),
         ('{"codec": {"cells": "8", "frame": 8}}', "no cells or no frame"),
         ('{"before": 3}', "do not say how it is asked"),
+        ('{"codec": {"cells": 300, "frame": 1}}', "writes different edges alike"),
+        ('{"codec": {"cells": 1000000000000, "frame": 1}}', "writes different edges alike"),
     ):
         (place / "fovea.json").write_text(wrong)
         with pytest.raises(CheckpointError, match=says):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +80,13 @@ def test_wrong_usage(given: dict[str, Any], tmp_path: Path) -> None:
         evaluate.run("boxes-told", "scenes-told", teller="raw", peers=["x"], **given)
     with pytest.raises(CheckpointError, match="nothing that was trained beside a captioner"):
         evaluate.run("boxes-told", "scenes-told", peers=[str(tmp_path)], **given)
+
+
+def test_options_that_do_not_apply_are_refused() -> None:
+    command = [sys.executable, "-m", "fovea.cli.main", "evaluate", "boxes-told", "scenes-told", "--teller", "raw"]
+    done = subprocess.run(
+        [*command, "--recipe", "fgvp", "--proposals", "grid"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    said = " ".join(done.stderr.replace("│", " ").split())
+    assert "boxes-told scenes-told has no use for --recipe, --proposals" in said

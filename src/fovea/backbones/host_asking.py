@@ -23,6 +23,9 @@ _PROMPTINGS = {
     "paligemma": Prompting("", ""),
 }
 
+# Per side; no captioner has so many places.
+_MOST_CELLS = 4096
+
 
 @dataclass(frozen=True)
 class Asking:
@@ -66,4 +69,10 @@ def read_asking(data: Mapping[str, Any], usual: Asking, source: str) -> Asking:
     cells, frame = codec.get("cells", 0), codec.get("frame", 0)
     if type(cells) is not int or cells < 1 or type(frame) not in (int, float) or not 0 < frame < float("inf"):
         raise CheckpointError(f"the codec of {source} has no cells or no frame", "give both as positive numbers")
-    return Asking(Prompting(before, end), GridCodec(cells, frame))
+    read = GridCodec(cells, frame)
+    if cells > _MOST_CELLS or len(set(read.labels)) <= cells:
+        raise CheckpointError(
+            f"the codec of {source} writes different edges alike: {cells} cells in a frame of {frame}",
+            "take fewer cells or a larger frame",
+        )
+    return Asking(Prompting(before, end), read)

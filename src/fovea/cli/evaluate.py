@@ -29,10 +29,12 @@ from fovea.cli.options import (
     RelationsOption,
     RenderingOption,
     TemplateOption,
+    allow_only,
 )
 from fovea.cli.telling import (
     BOXES_TOLD,
     PIN_TABLE,
+    TELLING_PARAMETERS,
     DrawsOption,
     InvalidOption,
     PeerOption,
@@ -230,6 +232,7 @@ def run(
     max_mask_area: MaxMaskOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",
+    context: typer.Context = None,  # type: ignore[assignment]
 ) -> None:
     """Measure how often the right region is found, or called by its name, beside chance; or how well told boxes fit."""
     from fovea.answers import known_assignment
@@ -248,6 +251,7 @@ def run(
         from fovea.evaluation.telling import known_judging
         from fovea.evaluation.telling_tables import TellingExperiment
 
+        allow_only(context, TELLING_PARAMETERS, f"{benchmark} {table}")
         if benchmark == BOXES_TOLD:
             benchmark, table = str(table), None
         saying = TellingExperiment(

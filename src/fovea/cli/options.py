@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -149,3 +150,28 @@ def share_of(shard: str) -> tuple[int, int]:
     if not (first.isdigit() and second.isdigit() and 1 <= int(first) <= int(second)):
         raise typer.BadParameter(f"{shard!r} is no share: write 1/4, 2/4, 3/4 or 4/4", param_hint="--shard")
     return int(first), int(second)
+
+
+def allow_only(context: typer.Context | None, names: Collection[str], what: str) -> None:
+    """Refuse what was given on the command line and means nothing there, rather than leave it out in silence.
+
+    Args:
+        context: of the running command; None where it was called as a function.
+        names: of its parameters that do mean something.
+        what: is run, for the message.
+
+    Raises:
+        typer.BadParameter: some other option was given.
+    """
+    needless = [
+        parameter.opts[0]
+        for parameter in (context.command.params if context else ())
+        if parameter.name not in names and _was_given(context, parameter.name)
+    ]
+    if needless:
+        raise typer.BadParameter(f"{what} has no use for {', '.join(needless)}: leave out what does not apply")
+
+
+def _was_given(context: typer.Context | None, name: str | None) -> bool:
+    source = context.get_parameter_source(name) if context and name else None
+    return source is not None and source.name == "COMMANDLINE"

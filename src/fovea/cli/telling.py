@@ -21,6 +21,26 @@ BOXES_TOLD = "boxes-told"
 #: The table of all tellers.
 PIN_TABLE = "pin"
 
+#: Parameters of ``fovea evaluate`` that mean something to it.
+TELLING_PARAMETERS = frozenset(
+    {
+        "benchmark",
+        "table",
+        "on",
+        "data",
+        "split",
+        "kind",
+        "limit",
+        "seed",
+        "names",
+        "models",
+        "device",
+        "dtype",
+        "peers",
+    }
+    | {"teller", "reading", "invalid", "draws", "out", "as_json"}
+)
+
 _PANEL = "Told boxes"
 
 PeerOption = Annotated[
