@@ -173,8 +173,9 @@ def test_a_finished_run_says_so(finished: Path, caplog: pytest.LogCaptureFixture
 
 def test_a_resumed_run_says_which_settings_changed(finished: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "fovea"):
-        train(LineObjective(), replace(SETTINGS, steps=20, lr=0.05), finished)
-    assert "settings changed since the checkpoint: steps 10 -> 20, lr 0.1 -> 0.05" in caplog.messages
+        train(LineObjective(), replace(SETTINGS, steps=20, lr=0.05), finished, "other lines")
+    changes = "steps 10 -> 20, lr 0.1 -> 0.05, data scenes -> other lines"
+    assert f"settings changed since the checkpoint: {changes}" in caplog.messages
 
 
 def test_a_checkpoint_without_settings_is_resumed(finished: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -147,8 +147,9 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> str:
 class _Run:
     """The state of one training: module, optimiser, running average, and how far it is."""
 
-    def __init__(self, objective: Objective, settings: TrainSettings, directory: Path) -> None:
+    def __init__(self, objective: Objective, settings: TrainSettings, directory: Path, data: str) -> None:
         self.objective, self.settings, self.directory = objective, settings, directory
+        self.stated = {**asdict(settings), "data": data}
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=settings.precision)
         # Convolutions on processors are faster with channels last, and nothing else minds.
         self.bare: nn.Module = objective.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -193,7 +194,7 @@ class _Run:
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True) if fits else ():
             optimizer.load_state_dict(state)
         if self.accelerator.is_main_process:
-            self._report(_changes(saved.get("settings", {}), asdict(self.settings)), fits)
+            self._report(_changes(saved.get("settings", {}), self.stated), fits)
 
     def _report(self, changes: str, fits: bool) -> None:
         """Say where a run goes on, and with what."""
@@ -214,7 +215,7 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint and the model as it stands."""
         state = {
-            "settings": asdict(self.settings),
+            "settings": self.stated,
             "models": self.models,
             "step": self.step,
             "seconds": self.seconds,
@@ -345,7 +346,7 @@ def _line(step: int, steps: int, row: dict[str, float], seconds_left: float) -> 
     return f"step {step}/{steps}  {parts}  {minutes // 60}:{minutes % 60:02d} h left"
 
 
-def train(objective: Objective, settings: TrainSettings, directory: Path) -> None:
+def train(objective: Objective, settings: TrainSettings, directory: Path, data: str = "scenes") -> None:
     """Run a training to its end, from its last checkpoint where there is one.
 
     Under ``accelerate launch`` it runs on several processes or devices, each with batches of its own.
@@ -356,12 +357,13 @@ def train(objective: Objective, settings: TrainSettings, directory: Path) -> Non
         directory: receives ``checkpoint.pt``, ``log.jsonl`` (with the share of time that batches were waited for),
             ``loss.png`` and, at every checkpoint, the model directory ``model/``; where the objective is measured,
             ``evaluations.jsonl`` and the ``best/`` model too.
+        data: what is learnt from, in words; a run that goes on says where it was something else before.
 
     Raises:
         FoveaError: the loss is not finite; the last checkpoint stays as it is.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    run = _Run(objective, settings, directory)
+    run = _Run(objective, settings, directory, data)
     record = _Log(directory, run.step) if run.accelerator.is_main_process else None
     if record and run.finished:
         # It may have been killed between its last checkpoint and the model.

@@ -94,7 +94,8 @@ class Training:
                 objective.start_from(start)
             except (OSError, RuntimeError) as error:
                 raise CheckpointError(f"{start} holds no weights of {self.name}", "pass a model directory") from error
-        train(objective, self.settings, directory)
+        instead = "scenes" if self.data is None else self.data.instead
+        train(objective, self.settings, directory, instead if data is None else str(data))
 
     def _check(self, start: Path | None, data: Path | None) -> Path | None:
         """The model to start from, once all that is needed is named."""
