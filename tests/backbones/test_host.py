@@ -9,7 +9,9 @@ from host_kinds import KINDS, coloured_pictures, host_of, spelling_tokenizer
 from torch import nn
 
 from fovea.backbones.host import load_host
+from fovea.backbones.host_asking import Asking
 from fovea.backbones.host_text import HostText, PictureMarks
+from fovea.backbones.peers import new_peer
 from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.box_text import GridCodec, Prompting
 from fovea.networks.host_shape import tower_of
@@ -27,7 +29,7 @@ def test_answers_do_not_depend_on_what_else_is_asked(kind: str) -> None:
     assert told == alone
     assert host.answer(PICTURES[::-1], questions, beams=2) != told
     assert all("<" not in answer for answer in told)
-    assert (host.size, host.grid, host.width) == (32, (4, 4), 32)
+    assert (host.size, host.shape.grid, host.shape.width) == (32, (4, 4), 32)
     assert host.answer(PICTURES[:0], []) == []
 
 
@@ -60,14 +62,15 @@ def test_a_directory_says_how_it_is_asked(tiny_llava_directory: Path, tmp_path: 
     asked = load_host(str(place))
     assert asked.codec == GridCodec(8, 8)
     assert asked.prompting == Prompting("look <image>", "the")
-    assert asked.fingerprint != usual.fingerprint
+    # How it is asked is said beside its weights, and makes no other model of it.
+    assert asked.fingerprint == usual.fingerprint
     for wrong, says in (
         ("[]", "holds no settings"),
         ("{", "is no JSON"),
         ('{"codec": {"cells": "8", "frame": 8}}', "no cells or no frame"),
         ('{"before": 3}', "do not say how it is asked"),
-        ('{"codec": {"cells": 300, "frame": 1}}', "writes different edges alike"),
-        ('{"codec": {"cells": 1000000000000, "frame": 1}}', "writes different edges alike"),
+        ('{"codec": {"cells": 300, "frame": 1}}', "edges that are written alike"),
+        ('{"codec": {"cells": 1000000000000, "frame": 1}}', "has 1000000000000 cells per side"),
     ):
         (place / "fovea.json").write_text(wrong)
         with pytest.raises(CheckpointError, match=says):
@@ -92,7 +95,31 @@ def test_an_end_that_closes_the_box_belongs_to_the_answer() -> None:
     question, end = prompting.question("cat"), text.end_token(prompting, codec)
     whole = text.ids(prompting.answered("cat", codec.encode((0, 0, 1, 1))))
     answer = text.answer(question, [*whole[len(text.ids(question)) :], text.pad], end)
-    assert answer == "[0,0,28,28]."
+    assert answer == " [0,0,28,28]."
+
+
+def test_boxes_that_hold_the_end_of_answers_are_refused() -> None:
+    host = host_of("llava")
+    for codec, says in ((GridCodec(24, 224), "boxes hold '.' themselves"), (GridCodec(128, 1), "are written alike")):
+        with pytest.raises(CheckpointError, match=says):
+            host.check_asking(Asking(Prompting(host.prompting.before, "."), codec))
+    host.check_asking(Asking(Prompting(host.prompting.before, "."), GridCodec(16, 224)))
+    with pytest.raises(CheckpointError, match="are written alike"):
+        new_peer("insert", host, cells=30_000)
+
+
+def test_more_than_a_captioner_reads_is_refused() -> None:
+    host = host_of("llava")
+    assert host.shape.longest == 512
+    question = host.prompting.question("cat")
+    # Every character is a token, and so is every place of the picture.
+    solved = host.prompting.answered("cat", "[0,0,14,14]")
+    host.check_examples([solved] * 2)
+    with pytest.raises(ExpressionError, match=r"512 tokens at most.*fewer examples"):
+        host.check_examples([solved] * 5)
+    with pytest.raises(ExpressionError, match="512 tokens at most"):
+        host.answer(PICTURES[:1], [host.prompting.question("cat" * 200)])
+    assert host.answer(PICTURES[:1], [question], examples=[(PICTURES[0], solved)] * 2)
 
 
 def test_what_is_learnt_is_not_read_by_the_fusing_network() -> None:

@@ -49,9 +49,13 @@ def test_one_teller(given: dict[str, Any], tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_table(
-    given: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    given: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fovea.evaluation.telling_rows.UNTRAINED", ("raw", "random", "2-shot"))
+    monkeypatch.setattr("fovea.evaluation.telling_rows.UNTRAINED", ("raw", "random", "2-shot", "90-shot"))
     host = load_host(given["models"])
     kinds: tuple[PeerKind, ...] = ("insert", "coop")
     for kind in kinds:
@@ -65,11 +69,15 @@ def test_the_table(
     # 20 words of width 16; an MLP from 64 to 32 by way of 512 and 768.
     assert dict(rows[2:]) == {"raw": "", "random": "", "2-shot": "", "coop": "320", "pin": f"{MLP:,}"}
     assert len(list((tmp_path / "rows").iterdir())) == 5
+    # So many examples are more than it can read, which is said.
+    assert "90-shot is left out: " in caplog.text
 
 
 def test_wrong_usage(given: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="are for boxes-told and table pin"):
         evaluate.run("scenes", teller="raw")
+    with pytest.raises(typer.BadParameter, match="the table holds all tellers"):
+        evaluate.run("table", "pin", teller="raw", **given)
     with pytest.raises(typer.BadParameter, match="a benchmark after `boxes-told`"):
         evaluate.run("boxes-told")
     with pytest.raises(DataError, match=r"no teller called 'loud'.*K-shot"):

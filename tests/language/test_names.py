@@ -18,6 +18,7 @@ from fovea.language.names import part_phrase, readable
         ("Traffic Light", "traffic light"),
         ("crab_(animal)_", "crab"),
         ("(odd)_name", "(odd) name"),
+        ("monitor_(computer_equipment) computer_monitor", "monitor computer monitor"),
     ],
 )
 def test_names_are_made_readable(name: str, words: str) -> None:

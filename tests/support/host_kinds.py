@@ -33,12 +33,13 @@ def spelling_tokenizer() -> PreTrainedTokenizerFast:
     """Every character is a token, blanks too; texts begin with ``<s>``."""
     characters = [*string.ascii_letters, *string.digits, *" .,:?[]\n"]
     ids = {token: number for number, token in enumerate([*_SPECIAL, *characters])}
-    backend = Tokenizer(models.WordLevel(ids, unk_token=" "))
+    # What stands for the unknown is special, and left out of answers: of all characters that nobody asks for.
+    backend = Tokenizer(models.WordLevel(ids, unk_token="Z"))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     backend.decoder = decoders.Fuse()
     backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token=" "
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="Z"
     )
     tokenizer.add_special_tokens({"additional_special_tokens": _SPECIAL[3:]})
     return tokenizer
@@ -47,7 +48,7 @@ def spelling_tokenizer() -> PreTrainedTokenizerFast:
 def _text(words: int, **more: Any) -> dict[str, Any]:
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
     ids = {"vocab_size": words, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    return {**sizes, **ids, "num_key_value_heads": 2, "max_position_embeddings": 256, **more}
+    return {**sizes, **ids, "num_key_value_heads": 2, "max_position_embeddings": 512, **more}
 
 
 def _vision(**more: Any) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from fovea.errors import ExpressionError
 from fovea.language.box_text import GridCodec, Prompting
 from fovea.tellers.hosted import HostTeller, pasted_examples
 
@@ -21,6 +23,10 @@ class WritingHost:
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], int, list[str]]] = []
         self.joined = "nothing"
+
+    def check_examples(self, solved: Sequence[str]) -> None:
+        if len(solved) > 3:
+            raise ExpressionError("too many")
 
     def answer(
         self,
@@ -82,3 +88,5 @@ def test_examples_are_solved_questions() -> None:
     ((_, _, solved),) = host.asked
     assert solved == [f"<image>In the image is a square {n} located at [{n},0,{n + 1},2]." for n in range(3)]
     assert [int(pixels.mean()) for pixels, _ in examples] == [0, 1, 2]
+    with pytest.raises(ExpressionError, match="too many"):
+        HostTeller(host, examples=examples * 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,54 @@ def test_an_insert_learns_a_box() -> None:
     assert losses[-1] < 0.75 * losses[0]
 
 
+class KnowingHost:
+    """Says what it is told to of each question, whatever the picture shows."""
+
+    def __init__(self, host: Host, answers: Callable[[int], str]) -> None:
+        self.asked = list[str]()
+        self._host, self._answers = host, answers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    def answer(self, pictures: np.ndarray, questions: Sequence[str]) -> list[str]:
+        assert len(pictures) == len(questions)
+        self.asked += questions
+        return [self._answers(number) for number in range(len(questions))]
+
+
+def test_measurements_compare_answers_with_where_things_were_pasted() -> None:
+    made = objective(measured=4)
+    pictures = [made.learnt.picture(FIRST_MEASURED + number, (1, 3)) for number in range(4)]
+    things = [(name, cells) for one in pictures for name, cells in zip(one.names, one.cells, strict=True)]
+    # The truth, the whole picture, and nothing that can be read, in turn.
+    said = [lambda cells: f" {made.peer.codec.encode(cells)}", lambda cells: " [0,0,224,224].", lambda cells: " [a]"]
+    host = KnowingHost(made.host, lambda number: said[number % 3](things[number][1]))
+    made.host = host  # type: ignore[assignment]
+    found = made._measured(made.learnt)
+    assert host.asked == [made.host.prompting.question(name) for name, _ in things]
+    wanted = []
+    for number, (_, (left, top, right, bottom)) in enumerate(things):
+        whole = (right - left + 1) * (bottom - top + 1) / 16
+        wanted.append([1.0, whole, 0.0][number % 3])
+    assert found["mIoU"] == pytest.approx(np.mean(wanted), abs=1e-6)
+    assert found["read"] == pytest.approx(np.mean([number % 3 < 2 for number in range(len(things))]))
+
+
+def test_training_goes_on_behind_a_measurement(tmp_path: Path) -> None:
+    measured, whole = objective(), objective()
+    train(measured, replace(SETTINGS, evaluate_every=2), tmp_path / "measured")
+    train(whole, replace(SETTINGS, evaluate_every=0), tmp_path / "whole")
+    for key, value in whole.module.state_dict().items():
+        torch.testing.assert_close(measured.module.state_dict()[key], value)
+    assert len((tmp_path / "measured" / "evaluations.jsonl").read_text().splitlines()) == 2
+
+
+def test_runs_of_other_sizes_are_other_runs(tmp_path: Path) -> None:
+    for kind, change in (("insert", {"table": "2d"}), ("coop", {"tokens": 4}), ("lora", {"alpha": 3})):
+        assert objective(kind).models != objective(kind, **change).models  # type: ignore[arg-type]
+
+
 def test_no_training_reaches_the_pictures_for_measuring() -> None:
     settings, processes = TRAININGS["pin"].settings, 1000
     assert processes * settings.steps * settings.batch_size < FIRST_MEASURED
@@ -207,7 +256,10 @@ def test_the_training_by_name(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="starts from a captioner"):
         pin.run(tmp_path)
     config = tmp_path / "config.json"
-    for wrong in ('{"kind": "adapter"}', '{"table": "3d"}', '{"first_share": 2}', '{"tokens": 0}'):
+    for wrong in (
+        '{"kind": "adapter"}', '{"table": "3d"}', '{"first_share": 2}', '{"tokens": 0}', '{"measured": 50.5}',
+        '{"seed": -1}', '{"lr": "1e-3"}', '{"referral": "false"}', '{"exclude": "coco"}', '{"milestones": [2]}',
+    ):  # fmt: skip
         config.write_text(wrong)
         with pytest.raises(DataError, match="no set of training settings"):
             resolve_training("pin", config)

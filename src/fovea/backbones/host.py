@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from fovea.backbones.clip import CLIP_MEAN, CLIP_STD, hub_pixel_statistics
 from fovea.backbones.host_asking import SETTINGS, Asking, read_asking, usual_asking
 from fovea.backbones.host_feeding import FEEDS
 from fovea.backbones.host_text import HostText, PictureMarks
-from fovea.backbones.sources import check_complete, fingerprint, load_key, not_loaded
-from fovea.errors import CheckpointError
+from fovea.backbones.sources import check_complete, load_key, not_loaded, weights_fingerprint
+from fovea.errors import CheckpointError, ExpressionError
 from fovea.language.box_text import GridCodec, Prompting
 from fovea.networks.flamingo_files import load_flamingo
 from fovea.networks.host_shape import Room, shape_of, tower_of
@@ -39,7 +40,8 @@ class Host:
         tokenizer: of its language model.
         asking: how it is asked for boxes.
         name: how results and errors name it.
-        fingerprint: of its weights; ``unknown`` where nobody knows.
+        fingerprint: gives that of its weights, or ``unknown``; asked once, and only when it matters, since hashing a
+            large model takes as long as loading it.
         pixels: mean and deviation of its pixels, on the scale 0..1.
         reader: an InstructBLIP's second tokenizer.
 
@@ -47,9 +49,7 @@ class Host:
         model: the same.
         tokenizer: likewise.
         size: side of its square picture in pixels.
-        grid: rows and columns of its picture tokens.
-        width: of these tokens.
-        class_token: whether a class token is in front of them.
+        shape: its other sizes.
 
     Raises:
         CheckpointError: the model is no host that is known, or does not go with its tokenizer.
@@ -62,24 +62,28 @@ class Host:
         asking: Asking,
         *,
         name: str,
-        fingerprint: str = "unknown",
+        fingerprint: Callable[[], str] = lambda: "unknown",
         pixels: tuple[Sequence[float], Sequence[float]] = (CLIP_MEAN, CLIP_STD),
         reader: Any = None,
     ) -> None:
-        self.model, self.tokenizer, self.name, self.fingerprint = model.eval(), tokenizer, name, fingerprint
+        self.model, self.tokenizer, self.name, self._fingerprint = model.eval(), tokenizer, name, fingerprint
         self.model.requires_grad_(False)
         self.shape = shape_of(model)
-        self.size, self.grid = self.shape.size, self.shape.grid
-        self.width, self.class_token = self.shape.width, self.shape.class_token
+        self.size = self.shape.size
         first = next(model.parameters())
         self.device, self.dtype = first.device, first.dtype
         #: Names the host in cache keys; differs between two loads of one name.
         self.key = load_key(name, self.device, self.dtype)
         self.text = HostText(tokenizer, self._marks(asking.prompting), reader, name)
         self.asking, self.room, self._shared = asking, Room(), False
-        self._check_asking(asking)
+        self.check_asking(asking)
         self._feed = FEEDS[_type_of(model)]
         self._mean, self._std = (torch.tensor(values, dtype=torch.float32) for values in pixels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of its weights; ``unknown`` where nobody knows."""
+        return self._fingerprint()
 
     @property
     def prompting(self) -> Prompting:
@@ -100,7 +104,7 @@ class Host:
         """
         if self._shared:
             raise CheckpointError(f"something is joined to {self.name} already", "leave its context first")
-        self._check_asking(asking)
+        self.check_asking(asking)
         before = self.asking
         self.asking, self.room, self._shared = asking, room, True
         try:
@@ -128,7 +132,8 @@ class Host:
             What it wrote behind each question, blanks as they were; of its end as much as is no special token.
 
         Raises:
-            ExpressionError: a question does not name its picture where it has to, or names one elsewhere.
+            ExpressionError: a question does not name its picture where it has to, or names one elsewhere; or all
+                together is more than the language model can read.
         """
         told: list[str] = []
         for start in range(0, len(questions), _CHUNK):
@@ -180,14 +185,15 @@ class Host:
             shown = torch.cat([same.expand(len(shown), *same.shape), shown], dim=1)
         token = self.text.marks.token
         feed = self._feed(self._normalised(shown), rows, token)
-        end = self.text.end_token(self.prompting, self.codec)
+        end, most = self.text.end_token(self.prompting, self.codec), self._most_new
+        self._check_length(rows["ids"].shape[1] + most)
         model: Any = self.model
         with seen_once(tower_of(self.model)):
             written = model.generate(
                 **feed,
                 num_beams=beams,
                 do_sample=False,
-                max_new_tokens=max(_LENGTH, self.text.most_tokens(self.prompting, self.codec)),
+                max_new_tokens=most,
                 eos_token_id=end,
                 pad_token_id=self.text.pad,
                 # No picture would stand behind it.
@@ -197,6 +203,27 @@ class Host:
             )
         new = written[:, rows["ids"].shape[1] :].tolist()
         return [self.text.answer(question, row, end) for question, row in zip(questions, new, strict=True)]
+
+    def check_examples(self, solved: Sequence[str]) -> None:
+        """Whether so many solved questions may stand in front of another one.
+
+        Raises:
+            ExpressionError: its language model reads less.
+        """
+        batch = self.text.batch([[*solved, self.prompting.question("thing")]], room=self.room)
+        self._check_length(batch["ids"].shape[1] + self._most_new)
+
+    @property
+    def _most_new(self) -> int:
+        return max(_LENGTH, self.text.most_tokens(self.prompting, self.codec))
+
+    def _check_length(self, tokens: int) -> None:
+        longest = self.shape.longest
+        if longest is not None and tokens > longest:
+            raise ExpressionError(
+                f"{self.name} reads and writes {longest} tokens at most, and {tokens} are needed",
+                "ask in fewer words, or with fewer examples",
+            )
 
     def _normalised(self, pictures: Tensor) -> Tensor:
         """``(B, T, S, S, 3)`` uint8 to ``(B, T, 3, S, S)``, on the host's device and in its type."""
@@ -220,13 +247,17 @@ class Host:
         written = self.tokenizer.convert_ids_to_tokens(token) or ""
         return PictureMarks(int(token), written if written in prompting.before else "", int(places))
 
-    def _check_asking(self, asking: Asking) -> None:
-        """Whether a question can be read, and an answer ends."""
+    def check_asking(self, asking: Asking) -> None:
+        """Whether a question can be read, and an answer ends where its box does.
+
+        Raises:
+            CheckpointError: not so.
+        """
         try:
             if self._marks(asking.prompting) != self.text.marks:
                 raise ValueError("pictures would stand elsewhere in it")
             self.text.batch([[asking.prompting.question("thing")]])
-            self.text.end_token(asking.prompting, asking.codec)
+            self.text.check_end(asking.prompting, asking.codec)
         except (ValueError, IndexError) as error:
             raise CheckpointError(f"{self.name} cannot be asked so: {error}", f"mend its {SETTINGS}") from error
 
@@ -292,7 +323,7 @@ def _assemble(model: nn.Module, source: str, kind: str) -> Host:
         tokenizer,
         read_asking(_read_asking_file(source), usual_asking(kind, tokenizer), source),
         name=source,
-        fingerprint=fingerprint(source),
+        fingerprint=lambda: weights_fingerprint(source),
         pixels=hub_pixel_statistics(source),
         reader=reader,
     )

@@ -137,6 +137,20 @@ class HostText:
         box = codec.encode((0, 0, 0, 0))
         return self.ids(prompting.answered("thing", box))[-1]
 
+    def check_end(self, prompting: Prompting, codec: GridCodec) -> None:
+        """Whether boxes can be told apart, and none holds the token that ends an answer.
+
+        Raises:
+            ValueError: not so.
+        """
+        labels = codec.labels
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"{codec.cells} cells in a frame of {codec.frame} have edges that are written alike")
+        question = prompting.question("thing")
+        whole = self.ids(f"{question} [{','.join(labels)}]{prompting.end}")
+        if whole[-1] in whole[len(self.ids(question)) : -1]:
+            raise ValueError(f"boxes hold {prompting.end!r} themselves, by which answers end")
+
     def most_tokens(self, prompting: Prompting, codec: GridCodec) -> int:
         """As many as the longest box has, with its end."""
         question = prompting.question("thing")

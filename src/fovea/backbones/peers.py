@@ -136,13 +136,18 @@ def new_peer(kind: PeerKind, host: Host, options: PeerOptions | None = None, cel
         host: that it will be trained beside.
         options: its sizes.
         cells: per side of the grid that boxes are written on; as the host is asked where it is None.
+
+    Raises:
+        CheckpointError: boxes cannot be written so.
     """
     options = options or PeerOptions()
     network, _ = _NETWORKS[kind]
     codec = host.codec if cells is None else GridCodec(cells, host.codec.frame)
+    asking = Asking(host.prompting, codec)
+    host.check_asking(asking)
     built: PeerNetwork = network(_config(kind, host, options))
     known = "" if host.fingerprint == "unknown" else host.fingerprint
-    return Peer(kind, built, Asking(host.prompting, codec), known)
+    return Peer(kind, built, asking, known)
 
 
 def _config(kind: PeerKind, host: Host, options: PeerOptions) -> Any:

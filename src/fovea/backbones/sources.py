@@ -7,7 +7,7 @@ import itertools
 import json
 import logging
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -231,19 +231,39 @@ def fingerprint(source: str) -> str:
         ``unknown`` for a model that cannot be had.
     """
     place = Path(source)
-    if not place.exists():
-        return _revision(source)
+    if place.exists():
+        return _digest(place, lambda path: path.suffix in (".safetensors", ".json"))
+    folder = _cached_folder(source)
+    # The cache keeps every revision in a folder of its name.
+    return "unknown" if folder is None else folder.name
+
+
+def weights_fingerprint(source: str) -> str:
+    """Names the very weights of a model and what they are put into, whatever else is said beside them of its use.
+
+    Returns:
+        A hash, the same for a name on the hub and for a copy of it; ``unknown`` for a model that cannot be had.
+    """
+    place = Path(source) if Path(source).exists() else _cached_folder(source)
+    if place is None:
+        return "unknown"
+    return _digest(place, lambda path: path.suffix == ".safetensors" or path.name == "config.json")
+
+
+def _digest(place: Path, counts: Callable[[Path], bool]) -> str:
+    """A hash of the files that count, of a directory or of one file."""
     digest = hashlib.blake2b(digest_size=16)
     # Models of several parts have them in folders.
     for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
-        if path.suffix in (".safetensors", ".json") and path.is_file():
+        if counts(path) and path.is_file():
             name = path.relative_to(place).as_posix() if place.is_dir() else path.name
             with path.open("rb") as file:
                 digest.update(name.encode() + hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
 
 
-def _revision(name: str) -> str:
+def _cached_folder(name: str) -> Path | None:
+    """Where a model of the hub lies on this machine."""
     from transformers.utils import cached_file
 
     for file in ("config.json", _INDEX):
@@ -251,9 +271,8 @@ def _revision(name: str) -> str:
             config = cached_file(name, file)
         except OSError:
             continue
-        # The cache keeps every revision in a folder of its name.
-        return "unknown" if config is None else Path(config).parent.name
-    return "unknown"
+        return None if config is None else Path(config).parent
+    return None
 
 
 def read_model(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

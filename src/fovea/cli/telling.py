@@ -123,12 +123,14 @@ def run_telling(
     """
     from fovea.backbones.models import Models
     from fovea.cli.progress import progress
-    from fovea.evaluation.telling_rows import table_rows
+    from fovea.evaluation.telling_rows import readable_rows, table_rows
     from fovea.evaluation.telling_tables import measure_telling
 
     models = Models(experiment.models, device=experiment.device, dtype=experiment.dtype)
     own = models.sources.of("peer")
-    rows = table_rows(peers or own) if table else chosen_rows(teller, peers, own)
+    if table and teller:
+        raise typer.BadParameter("the table holds all tellers: leave --teller out")
+    rows = readable_rows(table_rows(peers or own), models) if table else chosen_rows(teller, peers, own)
     several = table or len(rows) > 1
     files = [None if out is None else out / row.file if several else out for row in rows]
     with ExitStack() as stack:
@@ -141,7 +143,8 @@ def run_telling(
     else:
         for line in markdown(results):
             typer.echo(line)
-    say_failed(results[0]["failed"])
+    # A picture may have been measured for one teller before it could not be opened any more.
+    say_failed(list({one["key"]: one for result in results for one in result["failed"]}.values()))
 
 
 _COLUMNS = ("mIoU", "mIoU_S", "mIoU_M", "mIoU_L", "P@0.3", "P@0.5", "unread")
@@ -160,10 +163,11 @@ def markdown(results: list[dict[str, Any]]) -> Iterator[str]:
             paper = _paper(result["reported"]) if group == "all" else ""
             yield f"| {result['teller']} | {trained} | {minutes} | {group} | {row['n']} | {shares} | {paper} |"
     about = results[0]["provenance"]
+    grids = dict.fromkeys(f"{cells} x {cells}" for cells in (result["provenance"]["cells"] for result in results))
     yield ""
     yield (
         f"{results[0]['benchmark']}, models {about['models']}; answers read {about['reading']}ly on a grid of "
-        f"{about['cells']} x {about['cells']}, unreadable ones count as {about['invalid'].replace('_', ' ')}; things "
+        f"{' or '.join(grids)}, unreadable ones count as {about['invalid'].replace('_', ' ')}; things "
         "of one name in a picture share an answer"
     )
     models = sorted({result["reported"]["model"] for result in results if result["reported"]})

@@ -16,8 +16,8 @@ def run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-alpha-clip, mini-region-spot; or alpha-clip, "
-            "region-spot and pin for models and data of yours.",
+            help="mini-clip-resnet, mini-clip, mini-sam, mini-itm, mini-vlm, mini-alpha-clip, mini-region-spot, "
+            "mini-pin; or alpha-clip, region-spot and pin for models and data of yours.",
             show_default=False,
         ),
     ],
@@ -43,7 +43,7 @@ def run(
             "--data",
             metavar="DIR[,DIR...]",
             help="Pictures with described regions, for mini-alpha-clip and alpha-clip; tokens of regions, for "
-            "mini-region-spot and region-spot; cut-outs, for pin, which pastes glyphs without.",
+            "mini-region-spot and region-spot; cut-outs, for mini-pin and pin, which paste glyphs without.",
             show_default=False,
         ),
     ] = None,

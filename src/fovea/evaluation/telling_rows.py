@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -11,12 +12,14 @@ from pathlib import Path
 
 from fovea.backbones.models import Models
 from fovea.backbones.sources import fingerprint
-from fovea.errors import CheckpointError, DataError
+from fovea.errors import CheckpointError, DataError, ExpressionError
 from fovea.pasting.glyphs import glyph_pasting
 from fovea.pasting.grid import PasteSettings
 from fovea.tellers import BoxTeller
 from fovea.tellers.guesses import RandomTeller
-from fovea.tellers.hosted import HostTeller, pasted_examples
+from fovea.tellers.hosted import BEAMS, HostTeller, pasted_examples
+
+_logger = logging.getLogger(__name__)
 
 #: What can be named, where K stands for a number.
 KNOWN_TELLERS = "peer, raw, random, random-corners, K-shot"
@@ -106,6 +109,24 @@ def table_rows(peers: Sequence[str]) -> list[TellingRow]:
     return [*map(TellingRow, UNTRAINED), *known, *(row for row in trained if row.name not in order)]
 
 
+def readable_rows(rows: Sequence[TellingRow], models: Models) -> list[TellingRow]:
+    """Those that the captioner can be asked as: of solved questions it may be able to read a few only.
+
+    Args:
+        rows: of the table.
+        models: hold the captioner.
+    """
+    kept = []
+    for row in rows:
+        try:
+            if _SHOTS.fullmatch(row.name):
+                tellers_of(row, models, 1, BEAMS)
+            kept.append(row)
+        except ExpressionError as error:
+            _logger.warning("%s is left out: %s", row.name, error.message)
+    return kept
+
+
 def tellers_of(row: TellingRow, models: Models, draws: int, beams: int) -> list[BoxTeller]:
     """Who is asked: one for every draw of what is drawn.
 
@@ -114,6 +135,10 @@ def tellers_of(row: TellingRow, models: Models, draws: int, beams: int) -> list[
         models: hold the captioner.
         draws: of blind guesses and of examples, numbered from 0.
         beams: of a captioner's search for an answer.
+
+    Raises:
+        ExpressionError: the captioner cannot read so many examples.
+        CheckpointError: a model cannot be loaded, or what was trained belongs to another.
     """
     host = models.host
     if row.peer:

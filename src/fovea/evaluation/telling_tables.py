@@ -47,7 +47,6 @@ class TellingExperiment:
 
     def header(self, row: TellingRow, benchmark: TellingBenchmark, models: Models) -> dict[str, str]:
         """What results depend on, for files of results."""
-        used = [*models.sources.of("vlm"), *filter(None, [row.peer])]
         return {
             "benchmark": benchmark.name,
             "data": benchmark.origin,
@@ -55,7 +54,7 @@ class TellingExperiment:
             "draws": str(self.draws if row.drawn else 1),
             "beams": str(self.beams),
             "dtype": self.dtype,
-            "weights": " ".join(map(fingerprint, used)),
+            "weights": " ".join([models.host.fingerprint, *map(fingerprint, filter(None, [row.peer]))]),
         }
 
 

@@ -6,8 +6,8 @@ import re
 
 from fovea.errors import ExpressionError
 
-# What tells one sense of a name from others, at its end.
-_SENSE = re.compile(r"[_ ]*\([^()]*\)[_ ]*$")
+# What tells one sense of a name from others, behind a word or at the end.
+_SENSE = re.compile(r"(?<=[^_ ])[_ ]*\([^()]*\)(?=[_ ])|[_ ]*\([^()]*\)[_ ]*$")
 
 
 def readable(name: str) -> str:

@@ -40,6 +40,7 @@ class HostShape:
         tower_width: of the tokens within the tower.
         patch: side of a patch in pixels.
         word_width: of the language model's words.
+        longest: tokens that it can read and write, all in all; None where it does not say.
     """
 
     size: int
@@ -50,6 +51,7 @@ class HostShape:
     tower_width: int
     patch: int
     word_width: int
+    longest: int | None = None
 
     @property
     def places(self) -> int:
@@ -83,6 +85,7 @@ def shape_of(model: nn.Module) -> HostShape:
         tower_width=int(vision.hidden_size),
         patch=int(vision.patch_size),
         word_width=int(words.get_input_embeddings().weight.shape[1]),
+        longest=getattr(_text_config(model), "max_position_embeddings", None),
     )
 
 
@@ -113,6 +116,11 @@ def tower_blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
         used = max(layer if layer >= 0 else len(blocks) + 1 + layer for layer in every)
     path = f"{port_of(model).tower}.{name}"
     return [(f"{path}.{number}", block) for number, block in enumerate(blocks)][:used]
+
+
+def _text_config(model: nn.Module) -> Any:
+    config = _config(model)
+    return _config(model.lm) if config.model_type == "flamingo" else config.get_text_config()  # type: ignore[arg-type]
 
 
 def _config(model: nn.Module) -> Any:

@@ -7,8 +7,8 @@ that fuses them with text. It is the same for every picture. Source: PIN (Dorken
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +47,6 @@ class InsertConfig:
         """How many tokens there are."""
         rows, columns = self.grid
         return rows * columns + self.class_token
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 def sinusoids(places: Tensor, width: int) -> Tensor:

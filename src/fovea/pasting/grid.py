@@ -46,7 +46,9 @@ class PasteSettings:
     def side_range(self, count: int) -> tuple[int, int]:
         """Least and most cells of the longer side of each of ``count`` things, less one in the end."""
         index = min(count, len(_LEAST)) - 1
-        return round(_LEAST[index] * self.cells), round(_MOST[index] * self.cells)
+        # On grids of few cells the shares would be none, and things as wide as high whatever they are.
+        least = max(1, round(_LEAST[index] * self.cells))
+        return least, max(least + 1, round(_MOST[index] * self.cells))
 
 
 def fitted(aspect: float, longer: int) -> tuple[int, int]:

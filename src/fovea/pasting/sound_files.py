@@ -69,7 +69,9 @@ class SoundFiles(Generic[T]):
 def listed(files: Iterable[str]) -> str:
     """Says which files these are, by their number and a hash of their names."""
     names = list(files)
-    return f"{len(names)} files {hashlib.blake2b(chr(0).join(names).encode(), digest_size=8).hexdigest()}"
+    # Old archives hold names that are no UTF-8.
+    joined = chr(0).join(names).encode("utf-8", "surrogateescape")
+    return f"{len(names)} files {hashlib.blake2b(joined, digest_size=8).hexdigest()}"
 
 
 def entries(directory: Path) -> list[Path]:

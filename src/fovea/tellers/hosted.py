@@ -33,6 +33,9 @@ class HostTeller:
         peer: what is joined to it while it is asked; None asks it as it is.
         beams: of its search for an answer.
         examples: pictures ``(S, S, 3)`` uint8 and solved questions that stand in front of every question.
+
+    Raises:
+        ExpressionError: the captioner cannot read so many examples.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class HostTeller:
         #: See :class:`fovea.tellers.BoxTeller`.
         self.key: Hashable = ("teller", next(_tellers))
         self._asking = threading.Lock()
+        if self.examples:
+            host.check_examples([text for _, text in self.examples])
 
     @property
     def codec(self) -> GridCodec:

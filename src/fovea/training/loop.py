@@ -304,7 +304,8 @@ class _Run:
         if not math.isfinite(value):
             raise FoveaError(f"the loss is {value} at step {self.step + 1}", "lower lr and muon_lr, then start again")
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.module.parameters(), self.settings.clip_norm)
+        if self.settings.clip_norm:
+            self.accelerator.clip_grad_norm_(self.module.parameters(), self.settings.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fovea.errors import DataError
 from fovea.pasting.folders import FolderCutOuts, folder_pasting
@@ -12,8 +13,11 @@ from fovea.pasting.glyphs import glyph_pasting
 from fovea.pasting.grid import PasteSettings
 from fovea.pasting.pictures import Pasting
 from fovea.pasting.referral import Referral
-from fovea.training.pin_objective import Pastings
 from fovea.training.pin_settings import PinSettings
+
+if TYPE_CHECKING:
+    # The objective needs more than counting does.
+    from fovea.training.pin_objective import Pastings
 
 _logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ that nothing of it is kept for the way back.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,8 +112,9 @@ class PinObjective:
         settings, self.host = self.settings, host
         self.peer = self._start(host)
         cells = self.peer.codec.cells
-        #: What is trained belongs to the host, and is of one kind that says its boxes on one grid.
-        self.models = f"{settings.kind} of {cells} cells beside {host.fingerprint}"
+        #: What is trained belongs to the host, and is of one kind and size that says its boxes on one grid.
+        sizes = hashlib.blake2b(repr(self.peer.network.config).encode(), digest_size=8).hexdigest()
+        self.models = f"{settings.kind} {sizes} of {cells} cells beside {host.fingerprint}"
         self.learnt, self.held_out = self._pastings(host.size, cells)
         self.module = Taught(self.peer, host)
 

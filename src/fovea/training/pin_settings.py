@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from fovea.backbones.peers import PEER_KINDS, PeerKind, PeerOptions
+from fovea.backbones.peers import PeerKind, PeerOptions
 from fovea.networks.positional_insert import Table
 from fovea.training.settings import TrainSettings
 
@@ -31,13 +31,15 @@ class PinSettings(TrainSettings):
         exclude: benchmarks whose categories are not pasted but kept for measuring, where cut-outs are.
         categories: file of LVIS's categories, by which those of the benchmarks are told; empty to go by names alone.
         referral: whether things of one name are pasted, and told apart by their places.
-        peer: folder of a peer of that kind whose weights training starts from; empty for new ones.
+        peer: folder of a peer of that kind whose weights training starts from, with the sizes that it has; empty for
+            new ones.
     """
 
     batch_size: int = 64
     lr: float = 1e-3
     weight_decay: float = 0.0
     warmup: int = 0
+    clip_norm: float = 0.0
     average_decay: float = 0.0
     # The rate stays as it is: its first fall would come behind the end.
     milestones: tuple[float, ...] = (1.0,)
@@ -59,12 +61,6 @@ class PinSettings(TrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # A file of settings holds a list.
-        object.__setattr__(self, "exclude", tuple(self.exclude))
-        if self.kind not in PEER_KINDS:
-            raise ValueError(f"kind is none of {', '.join(PEER_KINDS)}")
-        if self.table not in ("1d", "2d"):
-            raise ValueError('table is neither "1d" nor "2d"')
         if not 0 <= self.first_share <= 1:
             raise ValueError("first_share lies outside of 0..1")
         if min(self.tokens, self.rank, self.measured) < 1 or min(self.cells, self.alpha) < 0:

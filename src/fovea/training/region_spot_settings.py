@@ -61,16 +61,6 @@ class HeadSettings(TrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # A file of settings holds a list.
-        object.__setattr__(self, "templates", tuple(self.templates))
-        if self.reduction not in ("mean", "upstream"):
-            raise ValueError('reduction is neither "mean" nor "upstream"')
-        if self.start not in ("random", "places") or self.loss not in ("focal", "softmax"):
-            raise ValueError('start is neither "random" nor "places", or loss neither "focal" nor "softmax"')
-        if self.context not in ("set", "single"):
-            raise ValueError('context is neither "set" nor "single"')
-        if type(self.class_token) is not bool or type(self.places) is not bool:
-            raise ValueError("class_token or places is neither true nor false")
         if min(self.depth, self.heads, self.hidden, self.held_out) < 1 or not 0 <= self.dropout < 1:
             raise ValueError("depth, heads, hidden or held_out is below 1, or dropout outside of 0..1")
         if not self.templates or any(template.count("{}") != 1 for template in self.templates):

@@ -49,7 +49,7 @@ def build_saying_tokenizer() -> PreTrainedTokenizerFast:
     backend.decoder = decoders.Metaspace(prepend_scheme="never")
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        model_max_length=256,
+        model_max_length=1024,
         pad_token="<pad>",
         unk_token="<unk>",
         eos_token="<end>",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TrainSettings:
         warmup: steps of linear warm-up.
         seed: of weights and data.
         average_decay: of the running average of the weights, which is what is shipped.
-        clip_norm: longest gradient; longer ones are shortened.
+        clip_norm: longest gradient; longer ones are shortened. 0 for no limit.
         milestones: shares of the steps, 0..1, after each of which the learning rate falls to a tenth; without any it
             follows a cosine.
         precision: ``no`` for float32, or ``bf16`` for passes under autocast.
@@ -46,12 +46,32 @@ class TrainSettings:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        # A file of settings holds a list.
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        if self.precision not in ("no", "bf16"):
-            raise ValueError('precision is neither "no" nor "bf16"')
+        for name, kind in get_type_hints(type(self)).items():
+            object.__setattr__(self, name, _fitting(name, kind, getattr(self, name)))
+        if min(self.steps, self.batch_size, self.log_every) < 1 or min(self.seed, self.workers) < 0:
+            raise ValueError("steps, batch_size or log_every is below 1, or seed or workers below 0")
         if any(not 0 <= milestone <= 1 for milestone in self.milestones):
             raise ValueError("a milestone lies outside of 0..1")
+
+
+def _fitting(name: str, kind: Any, value: Any) -> Any:
+    """A value as it is annotated: a file of settings holds lists for tuples, and whole numbers for others.
+
+    Raises:
+        ValueError: it is of another type, or none of those that can be chosen.
+    """
+    choices = get_args(kind)
+    if get_origin(kind) is Literal:
+        if value not in choices:
+            raise ValueError(f"{name} is none of {', '.join(map(repr, choices))}")
+        return value
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"{name} is no list")
+        return tuple(_fitting(f"an item of {name}", choices[0], item) for item in value)
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise ValueError(f"{name} is {value!r}, which is no {kind.__name__}")
 
 
 @dataclass(frozen=True)
@@ -88,7 +108,5 @@ class AlphaSettings(TrainSettings):
         for name in ("whole_share", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies outside of 0..1")
-        if self.fit not in ("pad", "squash"):
-            raise ValueError('fit is neither "pad" nor "squash"')
-        if not isinstance(self.lora_rank, int) or min(self.lora_rank, self.keep, self.rest_factor) < 0:
-            raise ValueError("lora_rank, keep or rest_factor is below 0, or the rank is no whole number")
+        if min(self.lora_rank, self.keep, self.rest_factor) < 0:
+            raise ValueError("lora_rank, keep or rest_factor is below 0")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, ViTConfig
 
-from fovea.backbones.sources import MINIS
+from fovea.backbones.sources import MINIS, check_complete
 from fovea.networks.pixels import CLIP_MEAN, CLIP_STD
 from fovea.training.clip_loss import normalise
 from fovea.training.clip_scenes import NO_LABEL
@@ -71,7 +71,8 @@ def mini_config() -> LlavaConfig:
             num_hidden_layers=4,
             num_attention_heads=8,
             vocab_size=len(tokenizer),
-            max_position_embeddings=256,
+            # For solved questions in front; places of the picture count.
+            max_position_embeddings=1024,
             tie_word_embeddings=True,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
@@ -207,7 +208,10 @@ class VlmObjective:
         # Only so does it tell where it looks.
         llava.model.language_model.set_attn_implementation("eager")
         tower = llava.model.vision_tower
-        tower.load_state_dict(itm_tower(), strict=False)
+        report = tower.load_state_dict(itm_tower(), strict=False)
+        # The only part that mini-itm lacks, and that is not used here either.
+        missing = [key for key in report.missing_keys if not key.startswith("pooler.")]
+        check_complete("mini-itm", missing, report.unexpected_keys)
         # A LLaVA takes the tokens in front of both.
         tower.layernorm.requires_grad_(False)
         tower.pooler.requires_grad_(False)

@@ -25,8 +25,8 @@ _LENGTH = 1.0
 _SIMILAR = 2.5
 
 
-def name_map(tokens: Tensor, labels: Tensor, names: Tensor) -> tuple[Tensor, Tensor]:
-    """The linear map that comes nearest to putting every token at the name of what it shows.
+def name_map(tokens: Tensor, labels: Tensor, names: Tensor) -> Tensor:
+    """The matrix that comes nearest to putting every token, less their mean, at the name of what it shows.
 
     Args:
         tokens: ``(N, D)`` of the picture tower.
@@ -34,15 +34,13 @@ def name_map(tokens: Tensor, labels: Tensor, names: Tensor) -> tuple[Tensor, Ten
         names: ``(C, E)``, where the names lie.
 
     Returns:
-        Weight ``(E, D)`` and bias ``(E,)``, by ridge regression.
+        ``(E, D)``, by ridge regression.
     """
-    middle = tokens.mean(0)
-    centred = tokens - middle
+    centred = tokens - tokens.mean(0)
     spread = centred.T @ centred / len(tokens)
     ridge = _RIDGE * spread.trace() / len(spread) * torch.eye(len(spread))
     wanted = names[labels] - names[labels].mean(0)
-    weight = torch.linalg.solve(spread + ridge, centred.T @ wanted / len(tokens)).T
-    return weight, -weight @ middle
+    return torch.linalg.solve(spread + ridge, centred.T @ wanted / len(tokens)).T
 
 
 @torch.no_grad()
@@ -55,7 +53,7 @@ def start_projector(projector: Any, tokens: Tensor, labels: Tensor, names: Tenso
         labels: ``(N,)``, which name each shows.
         names: ``(C, E)`` of unit length, where the names lie.
     """
-    weight, _ = name_map(tokens, labels, names)
+    weight = name_map(tokens, labels, names)
     scaled = weight / (tokens @ weight.T).std(0).mean()
     rest = nn.init.orthogonal_(torch.empty_like(weight)) * (_REST / tokens.std(0).mean())
     projector.linear_1.weight.copy_(torch.eye(weight.shape[1]))
