@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 from pathlib import Path
 
@@ -116,6 +117,14 @@ def test_keys_name_the_files(things: Path) -> None:
     assert read(things).key == before
     (things / "wine_glass" / "2.png").rename(things / "wine_glass" / "9.png")
     assert read(things).key != before
+
+
+def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
+    try:
+        Image.new("RGB", (8, 8)).save(os.fsencode(tmp_path) + b"/caf\xe9.jpg")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert "1 files" in FolderBackgrounds.read(tmp_path).key
 
 
 def test_backgrounds_are_squashed_photographs(tmp_path: Path) -> None:

@@ -64,3 +64,14 @@ def test_a_seed_gives_the_same_layout() -> None:
     assert first == second
     assert len({tuple(lay_out(np.random.default_rng(seed), [1.0, 2.0], PasteSettings())) for seed in range(9)}) > 6
     assert all(a != b for a, b in pairwise(first))
+
+
+def test_things_keep_their_proportions_on_few_cells() -> None:
+    for cells in range(2, 6):
+        for count in range(1, 8):
+            least, most = PasteSettings(cells=cells).side_range(count)
+            assert 1 <= least < most <= max(2, cells)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        for left, top, right, bottom in lay_out(rng, [3.0, 3.0, 3.0], PasteSettings(cells=4)):
+            assert right - left >= bottom - top
