@@ -321,6 +321,31 @@ def test_scenes_are_looked_at_where_things_are() -> None:
     assert tokens.shape == (len(labels), 3)
 
 
+def test_measurements_count_what_is_right(objective: VlmObjective, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that knows the next token of every second picture, and the name of every place of the others."""
+    monkeypatch.setattr("fovea.training.vlm_objective._MEASURED", 1)
+
+    class Knowing(torch.nn.Module):
+        def forward(self, batch: dict[str, torch.Tensor], names: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            knows = torch.arange(len(batch["ids"])) % 2 == 0
+            following = torch.nn.functional.pad(batch["ids"][..., 1:], (0, 1))
+            said = torch.nn.functional.one_hot(following * knows[:, None, None], len(objective.tokenizer))
+            labels = torch.where(knows[:, None], len(NAMES), batch["place_names"]).clamp(min=0)
+            return said.float(), torch.nn.functional.one_hot(labels, len(NAMES) + 1).float(), torch.zeros(2)
+
+    found = objective.evaluate(Knowing())
+    assert list(found) == ["digits", "tokens", "places"]
+    assert all(0.2 < share < 0.8 for share in found.values())
+
+    class AllKnowing(Knowing):
+        def forward(self, batch: dict[str, torch.Tensor], names: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            doubled = {key: value.repeat_interleave(2, 0) for key, value in batch.items()}
+            said, _, looks = super().forward(doubled, names)
+            return said[::2], super().forward(doubled, names)[1][1::2], looks
+
+    assert objective.evaluate(AllKnowing()) == {"digits": 1, "tokens": 1, "places": 1}
+
+
 def test_what_is_written_can_be_read(objective: VlmObjective, tmp_path: Path) -> None:
     objective.export(objective.module.state_dict(), tmp_path)
     other = VlmObjective(1)

@@ -201,7 +201,15 @@ TRAININGS: dict[str, Training] = {
         Training("mini-itm", TrainSettings(steps=2000, batch_size=32, lr=1.2e-3, muon_lr=0.01), _itm),
         Training(
             "mini-vlm",
-            TrainSettings(steps=3400, batch_size=32, lr=1.5e-3, muon_lr=0.02, average_decay=0.99, precision="bf16"),
+            TrainSettings(
+                steps=3400,
+                batch_size=32,
+                lr=1.5e-3,
+                muon_lr=0.02,
+                average_decay=0.99,
+                precision="bf16",
+                evaluate_every=200,
+            ),
             _vlm,
         ),
         Training(

@@ -36,6 +36,8 @@ _PLACES, _LOOKS = 0.5, 0.3
 # The layer of which half of the heads look at what is spoken of, behind the first, which has to learn the names; and
 # the one of which half look at the numbers that are read.
 _LOOKING, _READING = 1, 2
+# Batches that are measured on, and the seed that no training has.
+_MEASURED, _MEASURED_SEED = 12, 2**31
 # Batches that the start looks at.
 _START = 40
 # The tower has learnt; it only has to see colours more exactly.
@@ -250,9 +252,12 @@ class VlmObjective:
 
     def batches(self, settings: TrainSettings) -> Dataset[dict[str, Any]]:
         """Scenes with sentences."""
+        return self._scenes(settings.seed, settings.batch_size, settings.steps)
+
+    def _scenes(self, seed: int, batch_size: int, steps: int = 0) -> VlmScenes:
         vision = self.module.llava.config.vision_config
         side = vision.image_size
-        return VlmScenes(settings.seed, settings.steps, settings.batch_size, side, side // vision.patch_size)
+        return VlmScenes(seed, steps, batch_size, side, side // vision.patch_size)
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The next token of every sentence, and the name of every place."""
@@ -266,6 +271,27 @@ class VlmObjective:
         }
         parts = {key: float(value.detach()) for key, value in losses.items()}
         return losses["say"] + _PLACES * losses["places"] + _LOOKS * (losses["looks"] + losses["reads"]), parts
+
+    @torch.no_grad()
+    def evaluate(self, module: nn.Module) -> dict[str, float]:
+        """How well it reads and names what no training shows.
+
+        Returns:
+            The share of ``digits`` of told numbers that are expected most, of all ``tokens`` that are learnt, and of
+            ``places`` that show a thing whose name comes first.
+        """
+        counted: dict[str, list[Tensor]] = {"digits": [], "tokens": [], "places": []}
+        signs = torch.tensor(self.tokenizer.convert_tokens_to_ids(list("0123456789")))
+        for number in range(_MEASURED):
+            batch = {key: torch.as_tensor(value) for key, value in self._scenes(_MEASURED_SEED, 16)[number].items()}
+            said, shown, _ = module(batch, self.names)
+            wanted, learnt = batch["ids"][..., 1:], batch["learnt"][..., 1:]
+            right = said[..., :-1, :].argmax(-1) == wanted
+            named = batch["place_names"] != NO_LABEL
+            counted["digits"].append(right[learnt & torch.isin(wanted, signs)])
+            counted["tokens"].append(right[learnt])
+            counted["places"].append((shown.argmax(-1) == batch["place_names"])[named])
+        return {key: float(torch.cat(values).float().mean()) for key, values in counted.items()}
 
     def start_from(self, directory: Path) -> None:
         """Take the weights that :meth:`export` wrote."""
