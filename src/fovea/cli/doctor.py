@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from fovea.backbones.sources import Role
 
 NAME = "doctor"
 
@@ -16,6 +20,15 @@ _EXTRAS = {
     "lvis": "faster-coco-eval",
     "parity": "opencv-python-headless",
     "diffusion": "diffusers",
+}
+
+# For the embedded models of each kind a recipe that asks them.
+_ASKING: dict[Role, str] = {
+    "clip": "fgvp",
+    "alpha": "alpha-clip",
+    "matcher": "iterprime",
+    "region_spot": "region-spot",
+    "peer": "pin",
 }
 
 
@@ -65,17 +78,20 @@ def _show_devices() -> None:
 
 
 def _check_mini(name: str) -> list[str]:
-    """Load embedded models and ask them one question; returns what is wrong."""
+    """Load embedded models and ask each of them one question; returns what is wrong."""
     import numpy as np
 
+    from fovea.backbones.models import Models
     from fovea.errors import FoveaError
     from fovea.recipes import load
 
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[16:48, 16:48] = 255
     try:
-        grounder = load("fgvp", name, device="cpu")
-        picture = np.zeros((64, 64, 3), np.uint8)
-        picture[16:48, 16:48] = 255
-        grounder.find(picture, "the object", boxes=[[16, 16, 48, 48]])
+        models = Models(name, device="cpu")
+        for role, recipe in _ASKING.items():
+            if models.sources.of(role):
+                load(recipe, models).find(picture, "the object", boxes=[[16, 16, 48, 48]])
     except FoveaError as error:
         return [f"the embedded models {name} do not work: {error}"]
     typer.echo(f"  embedded models {name}: they load and answer")
