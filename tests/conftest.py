@@ -88,9 +88,10 @@ def tiny_sam(tiny_sam_directory: Path) -> Callable[[], Sam]:
 def tiny_captioner_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small BLIP-2 with random weights as transformers saves it. Not to be written to."""
     tokenizer = build_tokenizer()
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    # An OPT ends its texts so, and the picture's token comes last.
+    tokenizer.add_special_tokens({"additional_special_tokens": ["</s>", "<image>"]})
     tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    ids = {"bos_token_id": len(tokenizer) - 3, "eos_token_id": len(tokenizer) - 2, "pad_token_id": 0}
+    ids = {"bos_token_id": len(tokenizer) - 4, "eos_token_id": len(tokenizer) - 3, "pad_token_id": 0}
     config = Blip2Config(
         vision_config=tower | {"image_size": 32, "patch_size": 8},
         qformer_config=tower | {"encoder_hidden_size": 16, "vocab_size": 8},

@@ -156,24 +156,29 @@ def resolve_models(models: str) -> ModelSources:
     """Read the value of ``--models``.
 
     Args:
-        models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files and hub names: CLIP
-            models are summed, and so are CLIPs with an alpha plane, a SAM replaces the preset's, and so do an ALBEF or
-            BLIP, a captioner, a diffusion model, a RegionSpot, a captioner to ask for boxes and its peer. A directory
-            may hold ``clip/``, ``alpha/``, ``sam/``, ``matcher/``, ``captioner/``, ``diffusion/``, ``region-spot/``,
-            ``vlm/`` and ``peer/``. What is not named comes from ``photo-small``.
+        models: a preset (``mini``, ``photo``, ...), or a comma-separated list of directories, files, hub names and
+            embedded models (``mini-vlm``): CLIP models are summed, and so are CLIPs with an alpha plane, a SAM replaces
+            the preset's, and so do an ALBEF or BLIP, a captioner, a diffusion model, a RegionSpot, a captioner to ask
+            for boxes and its peer. A directory may hold ``clip/``, ``alpha/``, ``sam/``, ``matcher/``, ``captioner/``,
+            ``diffusion/``, ``region-spot/``, ``vlm/`` and ``peer/``. What is not named comes from the preset in the
+            list, and without one from ``photo-small``.
 
     Raises:
-        CheckpointError: nothing is named, or two models of a kind other than CLIP.
+        CheckpointError: nothing is named, two models of a kind other than CLIP, or what was trained beside a captioner
+            without that captioner.
     """
     if models in PRESETS:
         return PRESETS[models]
-    items = [part.strip() for part in models.split(",") if part.strip()]
+    parts = [part.strip() for part in models.split(",") if part.strip()]
+    presets, items = [part for part in parts if part in PRESETS], [part for part in parts if part not in PRESETS]
+    if len(presets) > 1:
+        raise CheckpointError(f"{models!r} names more than one preset", "name one, and what replaces its models")
     if not items:
         raise CheckpointError(
             f"{models!r} names no model", f"known are {', '.join(PRESETS)}, directories and hub names"
         )
     named: dict[str, list[str]] = {role: [] for role in _FOLDERS}
-    for item in items:
+    for item in map(named_source, items):
         places = {role: [Path(item) / role, Path(item) / role.replace("_", "-")] for role in _FOLDERS}
         folders = {role: next(filter(Path.is_dir, some), None) for role, some in places.items()}
         for role, folder in folders.items():
@@ -184,12 +189,31 @@ def resolve_models(models: str) -> ModelSources:
     for role in _SINGLE:
         if len(named[role]) > 1:
             raise CheckpointError(f"{models!r} names more than one {_FOLDERS[role]}", "name one")
-    base = replace(PRESETS["photo-small"], name=models)
+    base = PRESETS[presets[0]] if presets else PRESETS["photo-small"]
     single: dict[str, Any] = {role: named[role][0] for role in _SINGLE if named[role]}
+    if named["vlm"] or named["captioner"]:
+        # What the preset asks for boxes gives way, and what was trained beside it.
+        single = {"vlm": "", "peer": "", **single}
+    elif named["peer"] and not base.vlm:
+        raise CheckpointError(
+            f"{models!r} names what was trained beside a captioner, and no captioner", "name both, with a comma"
+        )
     # What was not named is said, so that no result passes for one of other models.
-    usual = [source for role in ("clip", "sam") if not named[role] for source in base.of(role)]
-    name = ", ".join([models, *usual])
-    return replace(base, name=name, clips=tuple(named["clip"]) or base.clips, alphas=tuple(named["alpha"]), **single)
+    usual = [source for role in ("clip", "sam") if not (named[role] or presets) for source in base.of(role)]
+    return replace(
+        base,
+        name=", ".join([models, *usual]),
+        embedded=base.embedded and not (named["clip"] or named["sam"]),
+        clips=tuple(named["clip"]) or base.clips,
+        alphas=tuple(named["alpha"]) or base.alphas,
+        **single,
+    )
+
+
+def named_source(item: str) -> str:
+    """A directory, file or hub name as it is; an embedded model, such as ``mini-vlm``, as its directory."""
+    embedded = MINIS / item
+    return str(embedded) if not Path(item).exists() and embedded.is_dir() and embedded.parent == MINIS else item
 
 
 def _role(item: str) -> str:

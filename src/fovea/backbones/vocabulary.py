@@ -18,4 +18,4 @@ def unknown_words(tokenizer: Any, text: str) -> list[str]:
         return []
     encoding = backend.encode(text)
     spans = zip(encoding.ids, encoding.offsets, strict=True)
-    return [text[start:end] for id_, (start, end) in spans if id_ == unknown]
+    return [text[start:end].strip() for id_, (start, end) in spans if id_ == unknown]

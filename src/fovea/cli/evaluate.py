@@ -115,7 +115,7 @@ def run(
         str,
         typer.Option(
             "--proposals",
-            help="ground-truth, sam-boxes, detections, grid or mask2former; for a table also several, with commas.",
+            help="ground-truth, sam-boxes, detections, grid, mask2former or told; for a table also several of them.",
             rich_help_panel="Finding",
         ),
     ] = "ground-truth",

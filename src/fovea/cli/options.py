@@ -16,7 +16,8 @@ ModelsOption = Annotated[
     str,
     typer.Option(
         "--models",
-        help="mini, mini-vit, mini-ensemble, photo, photo-small, or directories and hub names of a CLIP and a SAM.",
+        help="mini, mini-vit, mini-ensemble, photo, photo-small; or, with commas, directories and hub names of a CLIP, "
+        "a SAM, or whatever else the recipe asks, such as a captioner and its insert.",
     ),
 ]
 RelationsOption = Annotated[

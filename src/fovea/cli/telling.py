@@ -166,8 +166,8 @@ def markdown(results: list[dict[str, Any]]) -> Iterator[str]:
     grids = dict.fromkeys(f"{cells} x {cells}" for cells in (result["provenance"]["cells"] for result in results))
     yield ""
     yield (
-        f"{results[0]['benchmark']}, models {about['models']}; answers read {about['reading']}ly on a grid of "
-        f"{' or '.join(grids)}, unreadable ones count as {about['invalid'].replace('_', ' ')}; things "
+        f"{results[0]['benchmark']} ({about['data']}), models {about['models']}; answers read {about['reading']}ly on "
+        f"a grid of {' or '.join(grids)}, unreadable ones count as {about['invalid'].replace('_', ' ')}; things "
         "of one name in a picture share an answer"
     )
     models = sorted({result["reported"]["model"] for result in results if result["reported"]})

@@ -109,6 +109,7 @@ def _summary(experiment: TellingExperiment, row: TellingRow, run: TellingRun, ki
         "n": len(found.rows) // len(run.tellers),
         "metrics": _by_group(found),
         "provenance": {
+            "data": run.benchmark.origin,
             "models": experiment.models,
             "host": kind,
             "peer": row.peer,

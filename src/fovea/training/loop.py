@@ -184,7 +184,8 @@ class _Run:
         saved = torch.load(self._path, weights_only=True, map_location="cpu")
         if saved.get("models", self.models) != self.models:
             raise CheckpointError(
-                f"the run in {self.directory} belongs to other frozen models", "take another directory with --out"
+                f"the run in {self.directory} belongs to other frozen models, or is of another kind",
+                "take another directory with --out",
             )
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.average = {key: value.to(self.accelerator.device) for key, value in saved["average"].items()}

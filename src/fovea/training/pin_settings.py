@@ -44,6 +44,8 @@ class PinSettings(TrainSettings):
     # The rate stays as it is: its first fall would come behind the end.
     milestones: tuple[float, ...] = (1.0,)
     log_every: int = 50
+    # Of the released 150,000 steps hardly any time; and the end is measured in any case.
+    evaluate_every: int = 5000
     kind: PeerKind = "insert"
     first_share: float = 0.25
     tokens: int = 20

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fovea.backbones.sources import MINIS
+from fovea.backbones.sources import MINIS, named_source
 from fovea.errors import CheckpointError, DataError, ExpressionError, MissingExtraError
 from fovea.training.pin_settings import PinSettings
 from fovea.training.region_spot_settings import HeadSettings
@@ -105,7 +105,7 @@ class Training:
             raise DataError(f"{self.name} learns from scenes, not from data", "leave --data out")
         if self.needs_start and start is None:
             raise CheckpointError(f"{self.name} starts from {self.needs_start}", "name its directory with --from")
-        return start or self.start
+        return self.start if start is None else Path(named_source(str(start)))
 
 
 def _count_described(data: Path) -> str:
@@ -290,11 +290,16 @@ def resolve_training(name: str, config: Path | None = None) -> Training:
     training = TRAININGS[name]
     if config is None:
         return training
+    known = [field.name for field in dataclasses.fields(training.settings)]
     try:
         changes = json.loads(config.read_text(encoding="utf-8"))
+        unknown = [key for key in changes if key not in known]
+        if unknown:
+            raise DataError(f"{config} states {unknown[0]!r}, which is no setting", f"known are {', '.join(known)}")
         return dataclasses.replace(training, settings=dataclasses.replace(training.settings, **changes))
     except OSError as error:
         raise DataError(f"{config} cannot be read", "check the path") from error
     except (ValueError, TypeError) as error:
-        known = ", ".join(field.name for field in dataclasses.fields(training.settings))
-        raise DataError(f"{config} is no set of training settings: {error}", f"known are {known}") from error
+        raise DataError(
+            f"{config} is no set of training settings: {error}", "mend that value, or leave it out"
+        ) from error
