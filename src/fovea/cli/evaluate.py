@@ -251,7 +251,7 @@ def run(
         from fovea.evaluation.telling import known_judging
         from fovea.evaluation.telling_tables import TellingExperiment
 
-        allow_only(context, TELLING_PARAMETERS - ({"on"} if table != PIN_TABLE else set()), f"{benchmark} {table}")
+        allow_only(context, TELLING_PARAMETERS | ({"on"} if table == PIN_TABLE else set()), f"{benchmark} {table}")
         if benchmark == BOXES_TOLD:
             benchmark, table = str(table), None
         saying = TellingExperiment(

@@ -164,15 +164,10 @@ def allow_only(context: typer.Context | None, names: Collection[str], what: str)
     Raises:
         typer.BadParameter: some other option was given.
     """
-    needless = [
-        parameter.opts[0]
-        for parameter in (context.command.params if context else ())
-        if parameter.name not in names and _was_given(context, parameter.name)
-    ]
+    if context is None:
+        return
+    sources = ((each, context.get_parameter_source(str(each.name))) for each in context.command.params)
+    given = [each for each, source in sources if source is not None and source.name == "COMMANDLINE"]
+    needless = [each.opts[0] for each in given if each.name not in names]
     if needless:
         raise typer.BadParameter(f"{what} has no use for {', '.join(needless)}: leave out what does not apply")
-
-
-def _was_given(context: typer.Context | None, name: str | None) -> bool:
-    source = context.get_parameter_source(name) if context and name else None
-    return source is not None and source.name == "COMMANDLINE"

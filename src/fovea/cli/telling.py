@@ -21,25 +21,11 @@ BOXES_TOLD = "boxes-told"
 #: The table of all tellers.
 PIN_TABLE = "pin"
 
+_MEANINGFUL = """
+    benchmark table data split kind limit seed names models device dtype peers teller reading invalid draws out as_json
+"""
 #: Parameters of ``fovea evaluate`` that mean something to it.
-TELLING_PARAMETERS = frozenset(
-    {
-        "benchmark",
-        "table",
-        "on",
-        "data",
-        "split",
-        "kind",
-        "limit",
-        "seed",
-        "names",
-        "models",
-        "device",
-        "dtype",
-        "peers",
-    }
-    | {"teller", "reading", "invalid", "draws", "out", "as_json"}
-)
+TELLING_PARAMETERS = frozenset(_MEANINGFUL.split())
 
 _PANEL = "Told boxes"
 
@@ -130,7 +116,9 @@ def run_telling(
     own = models.sources.of("peer")
     if table and teller:
         raise typer.BadParameter("the table holds all tellers: leave --teller out")
-    rows = readable_rows(table_rows(peers or own), models) if table else chosen_rows(teller, peers, own)
+    rows = table_rows(peers or own) if table else chosen_rows(teller, peers, own)
+    if table:
+        rows = readable_rows(rows, models, experiment.draws, experiment.beams)
     several = table or len(rows) > 1
     files = [None if out is None else out / row.file if several else out for row in rows]
     with ExitStack() as stack:

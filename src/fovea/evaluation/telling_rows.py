@@ -17,7 +17,7 @@ from fovea.pasting.glyphs import glyph_pasting
 from fovea.pasting.grid import PasteSettings
 from fovea.tellers import BoxTeller
 from fovea.tellers.guesses import RandomTeller
-from fovea.tellers.hosted import BEAMS, HostTeller, pasted_examples
+from fovea.tellers.hosted import HostTeller, pasted_examples
 
 _logger = logging.getLogger(__name__)
 
@@ -109,18 +109,20 @@ def table_rows(peers: Sequence[str]) -> list[TellingRow]:
     return [*map(TellingRow, UNTRAINED), *known, *(row for row in trained if row.name not in order)]
 
 
-def readable_rows(rows: Sequence[TellingRow], models: Models) -> list[TellingRow]:
+def readable_rows(rows: Sequence[TellingRow], models: Models, draws: int, beams: int) -> list[TellingRow]:
     """Those that the captioner can be asked as: of solved questions it may be able to read a few only.
 
     Args:
         rows: of the table.
         models: hold the captioner.
+        draws: of examples.
+        beams: of a captioner's search for an answer.
     """
     kept = []
     for row in rows:
         try:
             if _SHOTS.fullmatch(row.name):
-                tellers_of(row, models, 1, BEAMS)
+                tellers_of(row, models, draws, beams)
             kept.append(row)
         except ExpressionError as error:
             _logger.warning("%s is left out: %s", row.name, error.message)
