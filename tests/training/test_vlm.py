@@ -105,7 +105,7 @@ def test_numbers_of_a_thing_have_its_own_ends() -> None:
             own = [int(numbers[place, kind]) for place in range(4, 8)]
             assert end == (min if kind < KINDS // 2 else max)(own)
             assert places.tolist() == [place >= 4 and numbers[place, kind] == end for place in range(8)]
-    # Any four numbers of 0..8 lie five or six apart at most; those of a thing are nearer.
+    # Four numbers drawn from all of 0..8 would span five to six on average.
     assert np.mean(spans) < 3
 
 

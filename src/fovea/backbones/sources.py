@@ -177,15 +177,7 @@ def resolve_models(models: str) -> ModelSources:
         raise CheckpointError(
             f"{models!r} names no model", f"known are {', '.join(PRESETS)}, directories and hub names"
         )
-    named: dict[str, list[str]] = {role: [] for role in _FOLDERS}
-    for item in map(named_source, items):
-        places = {role: [Path(item) / role, Path(item) / role.replace("_", "-")] for role in _FOLDERS}
-        folders = {role: next(filter(Path.is_dir, some), None) for role, some in places.items()}
-        for role, folder in folders.items():
-            if folder is not None:
-                named[role].append(str(folder))
-        if not any(folders.values()):
-            named[_role(item)].append(item)
+    named = _by_role(map(named_source, items))
     for role in _SINGLE:
         if len(named[role]) > 1:
             raise CheckpointError(f"{models!r} names more than one {_FOLDERS[role]}", "name one")
@@ -208,6 +200,20 @@ def resolve_models(models: str) -> ModelSources:
         alphas=tuple(named["alpha"]) or base.alphas,
         **single,
     )
+
+
+def _by_role(items: Iterable[str]) -> dict[str, list[str]]:
+    """Directories, files and hub names by what they are; a directory of several models as its folders."""
+    named: dict[str, list[str]] = {role: [] for role in _FOLDERS}
+    for item in items:
+        places = {role: [Path(item) / role, Path(item) / role.replace("_", "-")] for role in _FOLDERS}
+        folders = {role: next(filter(Path.is_dir, some), None) for role, some in places.items()}
+        for role, folder in folders.items():
+            if folder is not None:
+                named[role].append(str(folder))
+        if not any(folders.values()):
+            named[_role(item)].append(item)
+    return named
 
 
 def named_source(item: str) -> str:

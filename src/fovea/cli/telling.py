@@ -114,11 +114,12 @@ def run_telling(
 
     models = Models(experiment.models, device=experiment.device, dtype=experiment.dtype)
     own = models.sources.of("peer")
-    if table and teller:
+    if not table:
+        rows = chosen_rows(teller, peers, own)
+    elif teller:
         raise typer.BadParameter("the table holds all tellers: leave --teller out")
-    rows = table_rows(peers or own) if table else chosen_rows(teller, peers, own)
-    if table:
-        rows = readable_rows(rows, models, experiment.draws, experiment.beams)
+    else:
+        rows = readable_rows(table_rows(peers or own), models, experiment.draws, experiment.beams)
     several = table or len(rows) > 1
     files = [None if out is None else out / row.file if several else out for row in rows]
     with ExitStack() as stack:

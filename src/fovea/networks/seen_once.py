@@ -22,18 +22,18 @@ def seen_once(tower: nn.Module) -> Iterator[None]:
     Args:
         tower: of transformers, or any module from pictures ``(N, ...)``, its first argument, to what has as many rows.
     """
-    # Of the pass under way, which picture stands in each row.
-    rows: list[Tensor] = []
+    # Of the pass under way, how many pictures there are, and which of them stands in each row; none if all differ.
+    repeated: list[tuple[int, Tensor]] = []
 
-    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         pictures = next(value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         first, numbers = _equal(pictures)
-        rows[:] = [numbers]
-        return _chosen((args, kwargs), len(numbers), first)
+        repeated[:] = [(len(first), numbers)] if len(first) < len(numbers) else []
+        return _chosen((args, kwargs), len(numbers), first) if repeated else None
 
     def leave(_: nn.Module, args: tuple[Any, ...], said: Any) -> Any:
-        (numbers,) = rows
-        return _chosen(said, int(numbers.max()) + 1, numbers)
+        # Nothing is copied where nothing was left out.
+        return _chosen(said, *repeated[0]) if repeated else None
 
     handles = tower.register_forward_pre_hook(enter, with_kwargs=True), tower.register_forward_hook(leave)
     try:

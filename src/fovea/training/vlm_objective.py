@@ -281,10 +281,11 @@ class VlmObjective:
             ``places`` that show a thing whose name comes first.
         """
         counted: dict[str, list[Tensor]] = {"digits": [], "tokens": [], "places": []}
-        signs = torch.tensor(self.tokenizer.convert_tokens_to_ids(list("0123456789")))
+        device, scenes = self.module.scale.device, self._scenes(_MEASURED_SEED, 16)
+        signs = torch.tensor(self.tokenizer.convert_tokens_to_ids(list("0123456789")), device=device)
         for number in range(_MEASURED):
-            batch = {key: torch.as_tensor(value) for key, value in self._scenes(_MEASURED_SEED, 16)[number].items()}
-            said, shown, _ = module(batch, self.names)
+            batch = {key: torch.as_tensor(value).to(device) for key, value in scenes[number].items()}
+            said, shown, _ = module(batch, self.names.to(device))
             wanted, learnt = batch["ids"][..., 1:], batch["learnt"][..., 1:]
             right = said[..., :-1, :].argmax(-1) == wanted
             named = batch["place_names"] != NO_LABEL
